@@ -1,0 +1,1 @@
+"""Adaptive log-correntropy loss (ALCL): the loss, its density, its influence function, and the experiments."""

@@ -1,0 +1,15 @@
+"""Shared test settings: one thread, and hypothesis profiles (`ci` by default, `deep` for `make test-deep`)."""
+
+import os
+
+import torch
+from hypothesis import HealthCheck, settings
+
+# One thread a process: xdist supplies the parallelism, and results do not depend on the machine's core count.
+torch.set_num_threads(1)
+
+settings.register_profile(
+    "ci", max_examples=60, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("deep", max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
