@@ -1,0 +1,526 @@
+"""Look and bookkeeping of the figures: one theme, one colour a method, and a manifest that says where each
+came from.
+
+Every figure and table of the companion is written by `save` or `save_table`, which put the files into one
+folder together with an entry in its `manifest.json`: the notebook that drew it, the parameters it was drawn
+with, and digests of the runs and data sets behind it. Running a notebook again without a change leaves every
+byte as it was, so a difference in version control is a difference in content.
+
+This module draws and writes; it never trains.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from scipy.optimize import isotonic_regression
+
+__all__ = [
+    "COLORS",
+    "LABELS",
+    "LINESTYLES",
+    "MARKERS",
+    "direct_label",
+    "figures_dir",
+    "image_grid",
+    "image_row",
+    "save",
+    "save_table",
+    "show_image",
+    "style",
+    "use_theme",
+]
+
+# ------------------------------------------------------------ one look a method, everywhere
+
+# Okabe & Ito's colour-blind-safe palette (2008), with four additions chosen so that the eleven methods stay
+# apart in full, red-blind and green-blind vision (tests/test_figures.py measures it). ALCL has the strongest
+# colour; its learned-kappa variant is the same hue, darker; the ablations are lighter tints of it, told apart
+# by dash and marker.
+_STYLES: dict[str, tuple[str, str, Any, str]] = {
+    # method: (label, colour, line style, marker)
+    "mse": ("MSE", "#0072B2", "-", "s"),
+    "l1": ("L1", "#56B4E9", "-", "v"),
+    "huber": ("Huber", "#009E73", "-", "^"),
+    "cauchy": ("Cauchy", "#999933", "-", "D"),
+    "gcl": ("GCL (oracle)", "#CC79A7", "-", "P"),
+    "gcl_kept": ("GCL (kept)", "#7A1F5C", (0, (5, 1.5)), "X"),
+    "student_t": ("Student-t", "#E69F00", "-", "<"),
+    "barron": ("Barron", "#6B6B6B", "-", ">"),
+    "alcl": ("ALCL", "#D55E00", "-", "o"),
+    "alcl_kappa": ("ALCL, κ learned", "#8A2B00", (0, (4, 1.2, 1, 1.2)), "h"),
+    "clean": ("clean targets", "#000000", (0, (3, 2)), "_"),
+    "alcl_shape_frozen": ("ALCL, shape frozen", "#E8874A", (0, (1, 1)), "d"),
+    "alcl_scale_frozen": ("ALCL, scale frozen", "#B98A6A", (0, (5, 1, 1, 1, 1, 1)), "p"),
+    "alcl_frozen": ("ALCL, both frozen", "#F2B38C", (0, (2, 1)), "*"),
+    "alcl_unnormalized": ("ALCL, no normalizer", "#7D6A5E", (0, (7, 3)), "x"),
+}
+LABELS: dict[str, str] = {method: row[0] for method, row in _STYLES.items()}
+COLORS: dict[str, str] = {method: row[1] for method, row in _STYLES.items()}
+LINESTYLES: dict[str, Any] = {method: row[2] for method, row in _STYLES.items()}
+MARKERS: dict[str, str] = {method: row[3] for method, row in _STYLES.items()}
+
+
+def style(method: str) -> dict[str, Any]:
+    """Keyword arguments that draw `method` the way every figure does: `ax.plot(x, y, **style("alcl"))`.
+
+    Returns color, linestyle and label; ALCL is drawn thicker and on top. Markers are in `MARKERS`, for plots
+    with few points. Raises ValueError for a method that has no style.
+    """
+    if method not in COLORS:
+        raise ValueError(f"method: {method!r} has no style; known: {', '.join(COLORS)}")
+    strong = method == "alcl"
+    return {
+        "color": COLORS[method],
+        "linestyle": LINESTYLES[method],
+        "label": LABELS[method],
+        "linewidth": 2.4 if strong else 1.5,
+        "zorder": 3 if strong else 2.2,
+    }
+
+
+def use_theme() -> None:
+    """Set matplotlib's defaults for every figure of the companion.
+
+    Text of 9 to 10 points at the printed size of 7 inches (two columns) or 3.4 inches (one), no top and right
+    spine, constrained layout, 200 dpi PNG, and TrueType text in PDF, so that it can be searched and edited.
+    """
+    import seaborn as sns  # here, because it takes longer to import than the rest of this module together
+
+    sns.set_theme(context="paper", style="ticks", font="DejaVu Sans")
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (7.0, 3.2),
+            "figure.dpi": 110,
+            "figure.constrained_layout.use": True,
+            "savefig.dpi": 200,
+            "savefig.facecolor": "white",
+            "font.size": 9.5,
+            "axes.titlesize": 10.5,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.titlepad": 8.0,
+            "axes.labelsize": 9.5,
+            "figure.titlesize": 11.5,
+            "figure.titleweight": "bold",
+            "xtick.labelsize": 9.0,
+            "ytick.labelsize": 9.0,
+            "legend.fontsize": 9.0,
+            "legend.frameon": False,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.linewidth": 0.8,
+            "lines.linewidth": 1.6,
+            "lines.markersize": 5.0,
+            "pdf.fonttype": 42,
+            "image.cmap": "gray",
+        }
+    )
+
+
+# ------------------------------------------------------------ labels at the lines, and images
+
+
+def _readable(color: Any) -> str:
+    """`color`, darkened just enough for text on white: contrast of at least 4 (WCAG 2 relative luminance)."""
+    rgb = np.array(to_rgb(color))
+    while True:
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        if 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05) >= 4.0:
+            return to_hex(rgb)
+        rgb = rgb * 0.95
+
+
+def _dodge(wanted: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
+    """Positions at least `gap` apart and in the order of `wanted`, nearest to it in least squares; within
+    [low, high] if they all fit there."""
+    order = np.argsort(wanted, kind="stable")
+    steps = gap * np.arange(len(order))
+    # Less the steps, "at least gap apart" reads "not decreasing", which is isotonic regression.
+    level = isotonic_regression(np.asarray(wanted, dtype=float)[order] - steps).x
+    if low <= high - gap * (len(order) - 1):
+        level = np.clip(level, low, high - gap * (len(order) - 1))
+    placed = np.empty(len(order))
+    placed[order] = level + steps
+    return placed
+
+
+def direct_label(
+    ax: Axes,
+    labels: Mapping[str, str] | None = None,
+    *,
+    fontsize: float | None = None,
+    pad: float = 4.0,
+    spacing: float = 1.15,
+) -> list[Any]:
+    """Write each line's label at its right end, in its colour, instead of a legend; labels never overlap.
+
+    Call it last, when limits and scales are final. Lines without a label (or whose label begins with "_") are
+    left alone. Where labels had to move to make room, thin lines join them to their lines' ends.
+
+    Args: ax: the axes. labels: text to show for a line's label; a line that is not among its keys is left
+        alone. Default: the label
+            itself, or `LABELS` where it names a method.
+        fontsize: points; default the tick labels' size.
+        pad: distance from the line's end, in points.
+        spacing: least distance of two labels' middles, in font sizes.
+
+    Returns the annotations, in the order of the lines.
+    """
+    figure = ax.figure
+    size = mpl.font_manager.FontProperties(size=fontsize or mpl.rcParams["ytick.labelsize"]).get_size_in_points()
+    notes, ends = [], []
+    x_low, x_high = sorted(ax.get_xlim())
+    y_low, y_high = sorted(ax.get_ylim())
+    for line in ax.get_lines():
+        label = str(line.get_label())
+        if label.startswith("_") or (labels is not None and label not in labels):
+            continue
+        x = np.ma.filled(np.ma.asarray(line.get_xdata(orig=False), dtype=float), np.nan)
+        y = np.ma.filled(np.ma.asarray(line.get_ydata(orig=False), dtype=float), np.nan)
+        seen = np.flatnonzero(np.isfinite(x) & np.isfinite(y) & (x >= x_low) & (x <= x_high))
+        if not seen.size:
+            continue
+        last = seen[np.argmax(x[seen])]
+        end = (x[last], float(np.clip(y[last], y_low, y_high)))
+        notes.append(
+            ax.annotate(
+                (labels if labels is not None else LABELS).get(label, label),
+                end,
+                xytext=(pad, 0.0),
+                textcoords="offset points",
+                va="center",
+                ha="left",
+                fontsize=size,
+                color=_readable(line.get_color()),
+                annotation_clip=False,
+            )
+        )
+        ends.append(end)
+    if not notes:
+        return notes
+
+    figure.draw_without_rendering()  # settles the layout, so that distances in points are known
+    points = 72.0 / figure.dpi
+    boxes = [note.get_window_extent() for note in notes]
+    height = ax.transData.transform(ends)[:, 1] * points
+    low, high = (ax.get_window_extent().y0 * points, ax.get_window_extent().y1 * points)
+    # Labels compete for room only with those they meet horizontally.
+    groups: list[list[int]] = []
+    for index in sorted(range(len(notes)), key=lambda i: boxes[i].x0):
+        if groups and boxes[index].x0 < max(boxes[i].x1 for i in groups[-1]):
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    for group in groups:
+        shifts = _dodge([height[i] for i in group], spacing * size, low, high) - height[group]
+        if np.abs(shifts).max() <= 0.5 * size:
+            continue
+        for index, shift in zip(group, shifts, strict=True):
+            notes[index].xyann = (pad + size, shift)
+            leader = {"arrowstyle": "-", "linewidth": 0.6, "color": notes[index].get_color(), "shrinkA": 0}
+            _ = ax.annotate(
+                "",
+                ends[index],
+                xytext=(pad + size - 1.0, shift),
+                textcoords="offset points",
+                annotation_clip=False,
+                arrowprops=leader | {"shrinkB": 1.0},
+            )
+    return notes
+
+
+def _pixels(image: Any) -> np.ndarray:
+    """A (C, H, W) tensor or array as matplotlib wants it: (H, W) gray or (H, W, 3), within [0, 1]."""
+    array = np.asarray(image.detach().cpu() if hasattr(image, "detach") else image, dtype=np.float64)
+    if array.ndim != 3 or array.shape[0] not in (1, 3):
+        raise ValueError(f"image: shape must be (1, H, W) or (3, H, W), not {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError("image: NaN or infinite pixels cannot be shown")
+    array = np.clip(array, 0.0, 1.0)
+    return array[0] if array.shape[0] == 1 else array.transpose(1, 2, 0)
+
+
+def show_image(ax: Axes, image: Any, title: str | None = None) -> None:
+    """Draw one image, (1, H, W) or (3, H, W), on `ax`, without axes. Pixels outside [0, 1], which noise may
+    have, are clipped for display. Raises ValueError for another shape and for NaN.
+    """
+    ax.imshow(_pixels(image), cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
+    ax.set(xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    if title:
+        ax.set_title(title, loc="center", fontsize=mpl.rcParams["xtick.labelsize"], fontweight="normal", pad=3)
+
+
+def image_row(figure: Figure, images: Sequence[Any], titles: Sequence[str] | None = None) -> np.ndarray:
+    """Draw (C, H, W) images side by side on an empty figure (or subfigure), with `titles` above. Returns the
+    axes (n,).
+    """
+    return image_grid(figure, [images], titles)[0]
+
+
+def image_grid(
+    figure: Figure,
+    rows: Sequence[Sequence[Any]],
+    titles: Sequence[str] | None = None,
+    row_labels: Sequence[str] | None = None,
+) -> np.ndarray:
+    """Draw rows of (C, H, W) images on an empty figure (or subfigure).
+
+    Args:
+        figure: where to draw; its constrained layout closes the gaps.
+        rows: as many images in each row; values in [0, 1], clipped for display.
+        titles: one a column, above the first row.
+        row_labels: one a row, at its left.
+
+    Returns the axes, shape (rows, columns). Raises ValueError for rows of unequal length, for a wrong number
+    of titles or labels, and for what `show_image` refuses.
+    """
+    rows = [list(row) for row in rows]
+    columns = len(rows[0]) if rows else 0
+    if not columns or any(len(row) != columns for row in rows):
+        raise ValueError(f"rows: every row must hold the same number of images, not {[len(row) for row in rows]}")
+    for name, given, wanted in (("titles", titles, columns), ("row_labels", row_labels, len(rows))):
+        if given is not None and len(given) != wanted:
+            raise ValueError(f"{name}: {wanted} needed, not {len(given)}")
+    for row in rows:
+        for image in row:
+            _pixels(image)  # refuse before anything is drawn
+    if isinstance(figure, Figure):  # a subfigure has its parent's layout
+        figure.set_layout_engine("compressed", wspace=0.03, hspace=0.03, w_pad=0.0, h_pad=0.0)
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for i, row in enumerate(rows):
+        for j, image in enumerate(row):
+            show_image(axes[i, j], image, titles[j] if titles is not None and i == 0 else None)
+        if row_labels is not None:
+            axes[i, 0].set_ylabel(row_labels[i], rotation=0, ha="right", va="center", labelpad=6)
+    return axes
+
+
+# ------------------------------------------------------------ files and the manifest
+
+
+def figures_dir() -> Path:
+    """Where figures go: `$ALCL_FIGURES`, else `paper_figures` of the checkout this package lies in, else of
+    the current folder.
+    """
+    if chosen := os.environ.get("ALCL_FIGURES"):
+        return Path(chosen)
+    checkout = Path(__file__).resolve().parent.parent
+    root = checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+    return root / "paper_figures"
+
+
+def save(
+    figure: Figure,
+    name: str,
+    *,
+    notebook: str,
+    parameters: Mapping[str, Any] | None = None,
+    records: Mapping[str, Iterable[Any]] | None = None,
+    data: Mapping[str, str] | None = None,
+) -> Path:
+    """Write `<name>.pdf` and `<name>.png` into `figures_dir()` and enter them in its manifest.
+
+    Neither file holds a date or a version, so the same figure gives the same bytes. Files are replaced whole,
+    and only if they differ.
+
+    Args: figure: the figure. name: "figNN_what_it_shows" (two digits, perhaps a letter; small letters, digits
+        and underscores). Write it
+            out in the notebook: a test looks for it there.
+        notebook: the notebook that draws it, "NN_name".
+        parameters: the notebook's parameters that the figure depends on; plain JSON values.
+        records: study -> the records drawn, as dicts with a "digest" or as the digests themselves; in any
+            order.
+        data: data set -> checksum.
+
+    Returns the PNG's path. Raises ValueError for a bad name or an entry that is not JSON, and OSError naming
+    the file when it cannot be written.
+    """
+    _check_name(name, "fig")
+    entry = _entry(notebook, parameters, records, data)
+    with _constant_time():
+        contents = {
+            f"{name}.pdf": _rendered(figure, "pdf", {"Creator": None, "Producer": None, "CreationDate": None}),
+            f"{name}.png": _rendered(figure, "png", {"Software": None}),
+        }
+    # The PDF's bytes also depend on the versions of zlib and of the font tools; the PNG's pixels are what was
+    # drawn.
+    _write(name, contents, entry, hashed=[f"{name}.png"])
+    return figures_dir() / f"{name}.png"
+
+
+def save_table(
+    frame: pd.DataFrame,
+    name: str,
+    *,
+    notebook: str,
+    parameters: Mapping[str, Any] | None = None,
+    records: Mapping[str, Iterable[Any]] | None = None,
+    data: Mapping[str, str] | None = None,
+    float_format: str = ".4g",
+) -> Path:
+    """Write a table as `<name>.csv` (numbers to six significant digits) and `<name>.md` (to read), with an
+    entry in the manifest.
+
+    `name` is "tableNN_what_it_holds". An index becomes columns, unless it merely counts the rows.
+    `float_format` is the Markdown file's. The other arguments, and the errors, are those of `save`. Returns
+    the CSV's path.
+    """
+    _check_name(name, "table")
+    entry = _entry(notebook, parameters, records, data)
+    if not isinstance(frame.index, pd.RangeIndex):
+        frame = frame.reset_index()
+    if isinstance(frame.columns, pd.MultiIndex):
+        frame = frame.set_axis([" ".join(str(part) for part in c if str(part)) for c in frame.columns], axis=1)
+    contents = {
+        f"{name}.csv": frame.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode(),
+        f"{name}.md": _markdown(frame, float_format).encode(),
+    }
+    _write(name, contents, entry, hashed=sorted(contents))
+    return figures_dir() / f"{name}.csv"
+
+
+def _check_name(name: str, kind: str) -> None:
+    if not re.fullmatch(kind + r"\d\d[a-z]?_[a-z0-9_]+", str(name)):
+        raise ValueError(f'name: must look like "{kind}03_what_it_shows" (small letters, digits, _), not {name!r}')
+
+
+def _entry(
+    notebook: str,
+    parameters: Mapping[str, Any] | None,
+    records: Mapping[str, Iterable[Any]] | None,
+    data: Mapping[str, str] | None,
+) -> dict[str, Any]:
+    """The part of a manifest entry that says where a figure came from."""
+    if not re.fullmatch(r"\d\d_[a-z0-9_]+", str(notebook)):
+        raise ValueError(f'notebook: must be a notebook\'s name like "04_noise", without an ending, not {notebook!r}')
+    return {
+        "notebook": notebook,
+        "parameters": _plain(parameters or {}, "parameters"),
+        "records": {str(study): _summary(study, used) for study, used in (records or {}).items()},
+        "data": _plain(data or {}, "data"),
+    }
+
+
+def _summary(study: str, used: Iterable[Any]) -> dict[str, Any]:
+    """How many records of a study were used, and one digest of which: sha256 of their sorted digests, one a
+    line.
+    """
+    digests = set()
+    for record in used:
+        digest = record.get("digest") if isinstance(record, Mapping) else record
+        if not isinstance(digest, str):
+            raise ValueError(f'records[{study!r}]: must hold digests, or records with a "digest", not {record!r:.60}')
+        digests.add(digest)
+    return {"count": len(digests), "sha256": hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()}
+
+
+def _plain(value: Any, name: str) -> Any:
+    """`value` as strict JSON: numpy and torch scalars become numbers, tuples lists; ValueError for anything
+    else.
+    """
+
+    def convert(thing: Any) -> Any:
+        if hasattr(thing, "item") and getattr(thing, "size", 1) != 0:
+            return thing.item()
+        return str(thing) if isinstance(thing, os.PathLike) else json.JSONEncoder().default(thing)
+
+    try:
+        return json.loads(json.dumps(value, default=convert, allow_nan=False))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name}: must hold plain JSON values ({error})") from None
+
+
+@contextmanager
+def _constant_time() -> Iterator[None]:
+    """Let matplotlib and its font tools see one fixed time, so that a PDF does not hold today's date."""
+    before = os.environ.get("SOURCE_DATE_EPOCH")
+    os.environ["SOURCE_DATE_EPOCH"] = "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["SOURCE_DATE_EPOCH"]
+        else:
+            os.environ["SOURCE_DATE_EPOCH"] = before
+
+
+def _rendered(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, metadata=metadata, bbox_inches="tight", pad_inches=0.04)
+    return buffer.getvalue()
+
+
+def _markdown(frame: pd.DataFrame, float_format: str) -> str:
+    """`frame` as a Markdown table, numbers to the right."""
+
+    def text(value: Any) -> str:
+        if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+            return ""
+        shown = format(value, float_format) if isinstance(value, (float, np.floating)) else str(value)
+        return shown.replace("|", "\\|").replace("\n", " ")
+
+    numeric = [pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes]
+    rows = [[text(column) for column in frame.columns], ["---:" if number else "---" for number in numeric]]
+    rows += [[text(value) for value in row] for row in frame.itertuples(index=False, name=None)]
+    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+
+
+def _write(name: str, contents: Mapping[str, bytes], entry: dict[str, Any], hashed: list[str]) -> None:
+    """Put the files and the manifest entry in place, under the manifest's lock."""
+    folder = figures_dir()
+    entry["files"] = sorted(contents)
+    entry["sha256"] = {file: hashlib.sha256(contents[file]).hexdigest() for file in hashed}
+    manifest = folder / "manifest.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "manifest.json.lock"):
+            entries = json.loads(manifest.read_text("utf-8")) if manifest.exists() else {}
+            entries[name] = entry
+            text = json.dumps(entries, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+            _replace(folder, {**contents, manifest.name: (text + "\n").encode()})
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{manifest} is not JSON ({error}); restore or delete it, nothing was written") from None
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write {name} into {folder}: {error.strerror or error}") from error
+
+
+def _replace(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write the files whole or, where one cannot be written, none; leave those alone that already hold their
+    bytes.
+    """
+    staged: dict[Path, str] = {}
+    try:
+        for file, content in contents.items():
+            if (folder / file).is_file() and (folder / file).read_bytes() == content:
+                continue
+            handle, temporary = tempfile.mkstemp(prefix=f".{file}.", dir=folder)
+            staged[folder / file] = temporary
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(temporary, 0o644)  # mkstemp's own mode would hide the file from other users
+        for path, temporary in staged.items():
+            os.replace(temporary, path)
+    finally:
+        for temporary in staged.values():
+            Path(temporary).unlink(missing_ok=True)
