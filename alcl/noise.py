@@ -1,0 +1,368 @@
+"""Seeded contaminations of images: impulses, heavy-tailed additive noise, and a level that drifts.
+
+Every law is a small frozen dataclass, called as ``noise(x, generator)``. All randomness comes from the
+``torch.Generator`` that the caller passes in, through one primitive: each element of ``x`` consumes a fixed
+number of float64 uniforms, turned into noise by closed forms (Box-Muller, Bailey, Chambers-Mallows-Stuck,
+inverse CDF). From this follow, on a CPU generator:
+
+* the same seed gives the same noise, for any number of threads and on any device ``x`` lives on;
+* a data set contaminated batch by batch, in order, equals the data set contaminated at once;
+* the same seed at two levels of one law uses the same uniforms (common random numbers), so a pixel hit by an
+  impulse at one level is hit by the same impulse at every higher level.
+
+Nothing is clipped to [0, 1]: see `clamp_for_network` and notebook 04 for the reason.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from numbers import Real
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "LEVELS",
+    "NETWORK_RANGE",
+    "AlphaStableNoise",
+    "ContaminatedGaussianNoise",
+    "DriftingNoise",
+    "LaplaceNoise",
+    "MixedNoise",
+    "Noise",
+    "StudentTNoise",
+    "clamp_for_network",
+    "get_level",
+    "signal_to_noise",
+]
+
+# Elements worked on at a time. It bounds the float64 workspace (a few tens of MB) and changes no value.
+CHUNK = 1 << 20
+# A float64 uniform is a multiple of 2**-53 in [0, 1). Zero, whose log is infinite, becomes 2**-54.
+SMALLEST_UNIFORM = 2.0**-54
+
+
+def _check_number(name: str, value: object, low: float, high: float, legal: str, *, open_low: bool = False) -> None:
+    """Raise unless `value` is a number in [low, high], or (low, high] where `open_low`; NaN never is."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, {legal}; got {value!r}")
+    if not (low < value <= high if open_low else low <= value <= high):
+        raise ValueError(f"{name} must be {legal}; got {value!r}")
+
+
+def _check_scale(name: str, value: object) -> None:
+    _check_number(name, value, 0.0, 1e30, "a finite noise level of at least 0 (and at most 1e30)")
+
+
+def _check_dof(value: object) -> None:
+    legal = "positive degrees of freedom (math.inf for Gaussian noise)"
+    if value is None:
+        raise ValueError(f"dof must be {legal}; None is legal only in MixedNoise with scale=0")
+    _check_number("dof", value, 0.0, math.inf, legal, open_low=True)
+
+
+def _normal(u: Tensor, v: Tensor) -> Tensor:
+    """Standard Gaussian from two uniforms (Box and Muller 1958)."""
+    return torch.sqrt(-2.0 * u.log()) * torch.cos(2.0 * math.pi * v)
+
+
+def _student_t(u: Tensor, v: Tensor, dof: float) -> Tensor:
+    """Student-t from two uniforms, exact for every dof > 0 (Bailey, Math. Comp. 62(206), 1994).
+
+    t = sqrt(dof (u^(-2/dof) - 1)) cos(2 pi v); dof -> inf is Box-Muller, dof = 1 is Cauchy.
+    """
+    if math.isinf(dof):
+        return _normal(u, v)
+    # expm1: for many degrees of freedom u^(-2/dof) is close to 1 and the difference would cancel.
+    return torch.sqrt(dof * torch.expm1(-2.0 / dof * u.log())) * torch.cos(2.0 * math.pi * v)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Base of the laws below. A law says how many uniforms an element takes and what it makes of them."""
+
+    uniforms: ClassVar[int] = 0
+
+    def contaminate(self, x: Tensor, *uniforms: Tensor) -> Tensor:
+        """Contaminate float64 `x`, shape (n,), given `self.uniforms` tensors of the same shape in (0, 1)."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Return a contaminated copy of `x`; `x` itself is left as it is, and no gradient is recorded.
+
+        Args:
+            x: floating-point tensor of any shape and device, every element finite. Pixels are meant to be
+                in [0, 1] (impulses are 0 and 1, scales are in the same unit), which is not enforced.
+            generator: the only source of randomness; it advances by `x.numel() * self.uniforms` float64
+                draws, whatever the level. The work is done in float64 on the generator's device.
+
+        Returns:
+            Tensor of the shape, dtype and device of `x`, always finite: a value beyond the largest number
+            of that dtype becomes that number.
+
+        Raises:
+            TypeError: `x` is not a floating-point tensor, or `generator` is not a torch.Generator.
+            ValueError: `x` holds NaN or infinite pixels.
+        """
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+            raise TypeError(f"x must be a floating-point tensor of pixels; got {kind}")
+        if not isinstance(generator, torch.Generator):
+            raise TypeError(f"generator must be a torch.Generator; got {type(generator).__name__}")
+        if not torch.isfinite(x).all():
+            raise ValueError("x holds NaN or infinite pixels; every pixel must be finite")
+        largest = torch.finfo(x.dtype).max
+        flat, out = x.reshape(-1), torch.empty(x.numel(), dtype=x.dtype, device=x.device)
+        for start in range(0, x.numel(), CHUNK):
+            pixels = flat[start : start + CHUNK].to(generator.device, torch.float64)
+            # One row an element: the draws of element i do not depend on how many elements follow it.
+            shape = (pixels.numel(), self.uniforms)
+            uniforms = torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device).clamp_(
+                min=SMALLEST_UNIFORM
+            )
+            noisy = self.contaminate(pixels, *uniforms.unbind(-1))
+            out[start : start + CHUNK] = noisy.clamp(-largest, largest).to(x.dtype)
+        return out.reshape(x.shape)
+
+
+@dataclass(frozen=True)
+class MixedNoise(Noise):
+    """Impulses, then heavy-tailed additive noise: y = impulse_p(x) + scale * t_dof, not clipped.
+
+    An impulse replaces an element of `x` by 0 or by 1, each with probability `impulse` / 2 (salt and pepper);
+    every element, hit or not, then receives Student-t noise. Elements are independent of one another: in an
+    RGB image the three channels of a pixel are hit independently, so an impulse usually shows as a saturated
+    colour, and the law of one element is the same for gray and colour images. (Our choice: the abstract of
+    the paper does not say.)
+
+    Args:
+        impulse: probability p in [0, 1] that an element is replaced.
+        scale: scale of the additive noise in pixel units, at least 0. The standard deviation is
+            scale * sqrt(dof / (dof - 2)), and infinite for dof <= 2.
+        dof: degrees of freedom, positive (3 has finite variance, 2 and 1 do not, 1 is Cauchy, math.inf is
+            Gaussian). None or 0 say "no additive noise" and are legal only with scale = 0.
+
+    Raises:
+        TypeError, ValueError: an argument is not a number, or outside its range.
+    """
+
+    impulse: float = 0.0
+    scale: float = 0.0
+    dof: float | None = None
+
+    uniforms: ClassVar[int] = 3
+
+    def __post_init__(self) -> None:
+        _check_number("impulse", self.impulse, 0.0, 1.0, "a probability in [0, 1]")
+        _check_scale("scale", self.scale)
+        if self.scale > 0 or self.dof not in (None, 0):
+            _check_dof(self.dof)
+
+    def contaminate(self, x: Tensor, hit: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        # Pepper below p/2 and salt above 1 - p/2: raising p only adds impulses, it never turns one over.
+        x = x.masked_fill(hit < self.impulse / 2, 0.0).masked_fill_(hit >= 1 - self.impulse / 2, 1.0)
+        return x + self.scale * _student_t(u, v, self.dof) if self.scale > 0 else x
+
+
+@dataclass(frozen=True)
+class StudentTNoise(Noise):
+    """y = x + scale * t_dof; `scale` at least 0, in pixel units, `dof` positive (math.inf: Gaussian)."""
+
+    scale: float
+    dof: float
+
+    uniforms: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        _check_scale("scale", self.scale)
+        _check_dof(self.dof)
+
+    def contaminate(self, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        return x + self.scale * _student_t(u, v, self.dof) if self.scale > 0 else x
+
+
+@dataclass(frozen=True)
+class AlphaStableNoise(Noise):
+    """y = x + scale * S, with S alpha-stable in the parametrization S1 (that of `scipy.stats.levy_stable`).
+
+    Sampled by Chambers, Mallows and Stuck (JASA 71, 1976), with the corrected constants of Weron (1996).
+    Variance is infinite for stability < 2 and the mean does not exist for stability <= 1.
+
+    Args:
+        stability: in [0.01, 2]. 2 is Gaussian with standard deviation sqrt(2) * scale; 1 with no skewness is
+            Cauchy; samples of a stability below 0.01 would mostly overflow.
+        scale: at least 0, in pixel units.
+        skewness: in [-1, 1]; 0 (the default) is symmetric. S1 keeps the mean at 0 where there is one; with
+            skewness other than 0 its mode runs off to infinity as stability tends to 1.
+    """
+
+    stability: float
+    scale: float
+    skewness: float = 0.0
+
+    uniforms: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        _check_number("stability", self.stability, 0.01, 2.0, "in [0.01, 2]")
+        _check_scale("scale", self.scale)
+        _check_number("skewness", self.skewness, -1.0, 1.0, "in [-1, 1]")
+
+    def contaminate(self, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        if self.scale == 0:
+            return x
+        angle, w = math.pi * (v - 0.5), -u.log()
+        # -log u vanishes only at u = 1, which a uniform in [0, 1) is not.
+        if self.stability == 1:
+            right_angle = 0.5 * math.pi
+            tilted = right_angle + self.skewness * angle
+            stable = tilted * angle.tan() - self.skewness * (right_angle * w * angle.cos() / tilted).log()
+            # S1 at stability 1 is not closed under scaling: this shift makes `scale` mean what scipy means.
+            stable = (stable + self.skewness * math.log(self.scale)) / right_angle
+        else:
+            tilt = self.skewness * math.tan(0.5 * math.pi * self.stability)
+            turned = self.stability * angle + math.atan(tilt)
+            size = (1 + tilt * tilt) ** (0.5 / self.stability)
+            power = (1 - self.stability) / self.stability
+            # Magnitude through logs: a small stability saturates (and is clamped), and is never 0 * inf.
+            log_ratio = (angle - turned).cos().clamp(min=1e-300).log() - w.log()
+            magnitude = (power * log_ratio - angle.cos().log() / self.stability).clamp(-700.0, 700.0).exp()
+            stable = size * turned.sin() * magnitude
+        return x + self.scale * stable
+
+
+@dataclass(frozen=True)
+class LaplaceNoise(Noise):
+    """y = x + Laplace noise with density exp(-|e| / scale) / (2 scale); `scale` at least 0, in pixel units.
+
+    Standard deviation sqrt(2) * scale. The magnitude is exponential by inverse CDF, with a random sign.
+    """
+
+    scale: float
+
+    uniforms: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        _check_scale("scale", self.scale)
+
+    def contaminate(self, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        return x - self.scale * u.log() * torch.where(v < 0.5, -1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class ContaminatedGaussianNoise(Noise):
+    """Tukey's gross-error model: y = x + e, with e Gaussian of one scale or, for outliers, of another.
+
+    e ~ (1 - fraction) N(0, scale^2) + fraction N(0, outlier_scale^2)
+
+    Args:
+        fraction: share of outliers, a probability in [0, 1].
+        scale, outlier_scale: standard deviations, at least 0, in pixel units.
+    """
+
+    fraction: float
+    scale: float
+    outlier_scale: float
+
+    uniforms: ClassVar[int] = 3
+
+    def __post_init__(self) -> None:
+        _check_number("fraction", self.fraction, 0.0, 1.0, "a probability in [0, 1]")
+        _check_scale("scale", self.scale)
+        _check_scale("outlier_scale", self.outlier_scale)
+
+    def contaminate(self, x: Tensor, hit: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        return x + torch.where(hit < self.fraction, self.outlier_scale, self.scale) * _normal(u, v)
+
+
+def _interpolate(name: str, start: float | None, end: float | None, t: float) -> float | None:
+    if name != "dof":
+        return (1 - t) * start + t * end
+    # A level without additive noise has no tail of its own: the other level's tail fades in with its scale.
+    start, end = start or end, end or start
+    if start is None or start == end:
+        return start
+    # 1/dof is the extreme-value (tail) index; linear in it, Gaussian noise (index 0) is a legal end.
+    index = (1 - t) / start + t / end
+    return 1 / index if index > 0 else math.inf
+
+
+@dataclass(frozen=True)
+class DriftingNoise:
+    """A level that drifts: at time t in [0, 1], the law between `start` (t = 0) and `end` (t = 1).
+
+    Parameters of the two laws are interpolated linearly, except degrees of freedom, which are interpolated
+    linearly in 1 / dof. `start` and `end` must be of one class. Call as ``drift(x, generator, t)``.
+    """
+
+    start: Noise
+    end: Noise
+
+    def __post_init__(self) -> None:
+        for name in ("start", "end"):
+            if not isinstance(getattr(self, name), Noise):
+                raise TypeError(f"{name} must be a noise law such as MixedNoise; got {getattr(self, name)!r}")
+        if type(self.start) is not type(self.end):
+            kinds = f"{type(self.start).__name__} and {type(self.end).__name__}"
+            raise TypeError(f"start and end must be of one class of noise; got {kinds}")
+
+    def at(self, t: float) -> Noise:
+        """The law at time `t` in [0, 1]; ValueError outside it."""
+        _check_number("t", t, 0.0, 1.0, "a time in [0, 1]")
+        if t in (0, 1):
+            return self.end if t else self.start
+        pairs = {f.name: (getattr(self.start, f.name), getattr(self.end, f.name)) for f in fields(self.start)}
+        return type(self.start)(**{name: _interpolate(name, *pair, float(t)) for name, pair in pairs.items()})
+
+    def __call__(self, x: Tensor, generator: torch.Generator, t: float) -> Tensor:
+        """Contaminate `x` by the law at time `t` in [0, 1]; otherwise as `Noise.__call__`."""
+        return self.at(t)(x, generator)
+
+
+# The levels of the experiment: impulse probability, scale, degrees of freedom. Ours (notebook 04).
+LEVELS: dict[str, MixedNoise] = {
+    "none": MixedNoise(0.0, 0.0, None),
+    "low": MixedNoise(0.05, 0.02, 3),
+    "moderate": MixedNoise(0.2, 0.1, 2),
+    "high": MixedNoise(0.3, 0.1, 1),
+    "extreme": MixedNoise(0.4, 0.2, 1),
+}
+
+
+def get_level(name: str) -> MixedNoise:
+    """The `MixedNoise` of a named level; ValueError, with the legal names, for any other name."""
+    if not isinstance(name, str) or name not in LEVELS:
+        raise ValueError(f"level must be one of {', '.join(LEVELS)}; got {name!r}")
+    return LEVELS[name]
+
+
+# What the network is shown, in pixel units: [0, 1] and a margin of one full range below and above it.
+NETWORK_RANGE = (-1.0, 2.0)
+
+
+def clamp_for_network(y: Tensor) -> Tensor:
+    """clamp(y, -1, 2): the network's input for a noisy image `y`, of any shape.
+
+    A single Cauchy pixel can be 1e5; as an input it would blow up every activation behind it, which would
+    test the network rather than the loss. The target stays `y` itself: clipped to [0, 1] it would hold point
+    masses at 0 and 1, so residuals that are exactly zero, and a likelihood that is unbounded as the scale
+    shrinks (notebook 03). The margin keeps most of the additive noise visible: clamping is no denoiser.
+    """
+    return y.clamp(*NETWORK_RANGE)
+
+
+def signal_to_noise(x: Tensor, y: Tensor) -> Tensor:
+    """Signal-to-noise ratio in dB of each noisy image: 10 log10(sum x^2 / sum (y - x)^2).
+
+    Args:
+        x, y: clean and noisy images, shape (N, ...), the same for both.
+
+    Returns:
+        float64 tensor, shape (N,); +inf for an image without noise, NaN only for a black image without noise.
+    """
+    if not isinstance(x, Tensor) or not isinstance(y, Tensor) or x.shape != y.shape or x.ndim < 2:
+        raise ValueError("x and y must be tensors of one shape (N, ...), clean and noisy images")
+    x, noise = x.double().flatten(1), (y.double() - x.double()).flatten(1)
+    return 10 * torch.log10(x.square().sum(1) / noise.square().sum(1))
