@@ -1,0 +1,646 @@
+"""Losses on residuals: ALCL, generalized correntropy and the comparators; each a module beside a functional form.
+
+Every loss here is a function rho of the residual e = input - target, summed or averaged over elements. Where a loss is
+the negative log-likelihood of a density with learnable parameters, the log of the density's normaliser is added: that
+is what makes joint learning of shape and scale well posed (notebook 03 shows both ways it fails without).
+
+A negative log-likelihood can be NEGATIVE: a density concentrated on a small scale exceeds 1. A negative ALCL value is
+no error; compare losses of one method over time, never values of different methods.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .densities import log_normalizer
+
+REDUCTIONS = ("none", "mean", "sum")
+# Forward passes in training mode, without a single optimizer step on the loss parameters, after which we warn.
+PATIENCE = 200
+
+
+# --- elementwise functions of the residual --------------------------------------------------------------------------
+
+
+def _log_ratio(residual: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
+    """log|e / beta| with exact zeros replaced by 1 before the log, and the mask of those zeros."""
+    zero = residual == 0
+    return torch.where(zero, torch.ones_like(residual), residual).abs().log() - beta.log(), zero
+
+
+class _LogCorrentropy(torch.autograd.Function):
+    """kappa log(1 + |e/beta|^alpha) and its derivatives, all through v = sigmoid(alpha log|u|).
+
+    Everything is computed from l = log|e| - log beta, so no power is formed and nothing overflows for a finite
+    residual. Only the inputs are saved. The backward pass is made of differentiable operations, so a second
+    derivative (Hessians, `gradgradcheck`) follows from it.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor:
+        # log(0) = -inf is right here: softplus(-inf) = 0. The threshold keeps float64 exact (the default, 20, is not).
+        logit = alpha * (residual.abs().log() - beta.log())
+        return kappa * F.softplus(logit, threshold=50.0)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        residual, alpha, beta, kappa = ctx.saved_tensors
+        need_residual, need_alpha, need_beta, need_kappa = ctx.needs_input_grad
+        log_u, zero = _log_ratio(residual, beta)
+        logit = alpha * log_u
+        v = torch.where(zero, torch.zeros_like(logit), torch.sigmoid(logit))
+        grad_residual = grad_alpha = grad_beta = grad_kappa = None
+        if need_residual:
+            grad_residual = grad * _psi(residual, alpha, beta, kappa, logit, log_u, zero)
+            grad_residual = grad_residual.sum_to_size(residual.shape)
+        if need_alpha:
+            grad_alpha = (grad * kappa * v * log_u).sum_to_size(alpha.shape)
+        if need_beta:
+            grad_beta = (grad * -kappa * alpha * v / beta).sum_to_size(beta.shape)
+        if need_kappa:
+            softplus = torch.where(zero, torch.zeros_like(logit), F.softplus(logit, threshold=50.0))
+            grad_kappa = (grad * softplus).sum_to_size(kappa.shape)
+        return grad_residual, grad_alpha, grad_beta, grad_kappa
+
+
+def _psi(residual, alpha, beta, kappa, logit, log_u, zero) -> Tensor:
+    """d rho / d e = sign(e) kappa alpha v / |e|, with v / |e| = exp(log v - log|u|) / beta: no 0/0, no overflow.
+
+    At e = 0 the value is 0. Its slope there is 2 kappa / beta^2 for alpha = 2 and 0 for alpha > 2; for alpha < 2 the
+    slope is infinite, and we return 0 so that a Hessian stays finite.
+    """
+    away = residual.sign() * kappa * alpha / beta * torch.exp(F.logsigmoid(logit) - log_u)
+    slope = torch.where(alpha == 2, 2 * kappa / beta.square(), torch.zeros_like(alpha * beta * kappa))
+    return torch.where(zero, slope * residual, away)
+
+
+def log_correntropy(residual: Tensor, alpha, beta, kappa=1.0) -> Tensor:
+    """Log-correntropy rho(e) = kappa log(1 + |e/beta|^alpha), elementwise (mathematics: Theorem L2).
+
+    Args:
+        residual: residuals e, any shape, float32 or float64 (half precisions are computed in float32).
+        alpha: shape > 0 (scalar or tensor that broadcasts against `residual`); above 1 the gradient is continuous.
+        beta: scale > 0, in the units of the residual.
+        kappa: tail weight > 0; the paper's loss is kappa = 1.
+
+    Returns:
+        rho >= 0 with the broadcast shape. Differentiable twice in all four arguments. Its derivative is bounded for
+        alpha >= 1 and falls like kappa alpha / |e| (Theorems I1, I2).
+    """
+    residual = _at_least_float32(residual)
+    alpha, beta, kappa = (_like(p, residual) for p in (alpha, beta, kappa))
+    dtype = torch.promote_types(residual.dtype, torch.promote_types(alpha.dtype, beta.dtype))
+    return _LogCorrentropy.apply(residual.to(dtype), alpha.to(dtype), beta.to(dtype), kappa.to(dtype))
+
+
+def correntropy_loss(residual: Tensor, alpha, beta) -> Tensor:
+    """Generalized correntropy loss 1 - exp(-|e/beta|^alpha), elementwise (Chen et al., IEEE TSP 64(13), 2016).
+
+    Computed with expm1, so a residual of 1e-4 keeps all its digits in float32. Beyond |e/beta|^alpha = 800 the loss
+    is exactly 1 and its gradient exactly 0, in every precision.
+    """
+    residual = _at_least_float32(residual)
+    alpha, beta = _like(alpha, residual), _like(beta, residual)
+    # The clamp comes before the power: inf * 0 in the backward pass would be NaN.
+    u = (residual.abs() / beta).clamp(max=800.0 ** (1.0 / alpha))
+    zero = u == 0
+    power = torch.where(zero, torch.ones_like(u), u).pow(alpha)
+    return torch.where(zero, u, -torch.expm1(-power))
+
+
+def barron_rho(residual: Tensor, alpha, scale) -> Tensor:
+    """Barron's general loss (CVPR 2019, eq. 1) for 0 < alpha < 2.
+
+    rho = (b / alpha) [((e / scale)^2 / b + 1)^(alpha / 2) - 1] with b = 2 - alpha.
+    """
+    residual = _at_least_float32(residual)
+    alpha, scale = _like(alpha, residual), _like(scale, residual)
+    b = 2 - alpha
+    # log(1 + (e/scale)^2 / b) is a log-correntropy, which does not overflow where the square would
+    return b / alpha * torch.expm1(0.5 * alpha * log_correntropy(residual, 2.0, scale * b.sqrt()))
+
+
+def barron_log_partition(alpha: Tensor) -> Tensor:
+    """log of the integral of exp(-barron_rho(x, alpha, 1)) over the line, 0 < alpha < 2, to about 1e-9 in float64.
+
+    The substitution x = sinh(t) turns the tails (as heavy as a Cauchy's as alpha -> 0) into exponential ones, where
+    the trapezoidal rule converges geometrically. No table, no spline, differentiable in alpha.
+    """
+    t = torch.arange(-40.0, 40.0 + 1e-9, 0.1, dtype=alpha.dtype, device=alpha.device)
+    log_integrand = -barron_rho(t.sinh(), alpha[..., None], torch.ones_like(alpha)[..., None]) + t.cosh().log()
+    return torch.logsumexp(log_integrand, -1) + math.log(0.1)
+
+
+# --- functional forms with the signature of torch.nn.functional.mse_loss --------------------------------------------
+
+
+def alcl_loss(
+    input: Tensor, target: Tensor, alpha, beta, kappa=1.0, reduction: str = "mean", normalized: bool = True
+) -> Tensor:
+    """Adaptive log-correntropy loss: kappa log(1 + |e/beta|^alpha) + log Z(alpha, beta, kappa), reduced.
+
+    Z = (2 beta / alpha) B(1/alpha, kappa - 1/alpha) needs kappa alpha > 1 (Theorem L3). With `normalized=False` log Z
+    is left out: fine while alpha and beta are constants, degenerate when they are learned (beta grows without bound).
+    The value may be negative; see the module's docstring.
+    """
+    _check_reduction(reduction)
+    rho = log_correntropy(_residual(input, target), alpha, beta, kappa)
+    alpha, beta, kappa = (_like(p, rho) for p in (alpha, beta, kappa))
+    return _reduce(rho, log_normalizer(alpha, beta, kappa) if normalized else None, reduction)
+
+
+def generalized_correntropy_loss(input: Tensor, target: Tensor, alpha=2.0, beta=1.0, reduction: str = "mean") -> Tensor:
+    """Generalized correntropy loss of input - target, reduced; see `correntropy_loss`."""
+    _check_reduction(reduction)
+    return _reduce(correntropy_loss(_residual(input, target), alpha, beta), None, reduction)
+
+
+def cauchy_loss(input: Tensor, target: Tensor, scale=1.0, reduction: str = "mean") -> Tensor:
+    """Cauchy (Lorentzian) loss log(1 + (e/scale)^2), reduced: log-correntropy at alpha = 2, kappa = 1, fixed scale."""
+    _check_reduction(reduction)
+    return _reduce(log_correntropy(_residual(input, target), 2.0, scale), None, reduction)
+
+
+# --- modules --------------------------------------------------------------------------------------------------------
+
+
+class ResidualLoss(nn.Module):
+    """A loss on residuals. Subclasses give `rho`, and `log_normalizer` where they are likelihoods.
+
+    forward(input, target): two tensors of one shape, any shape; returns a scalar for reduction "mean" or "sum", the
+    input's shape for "none". Half-precision inputs are computed, and returned, in float32.
+    """
+
+    def __init__(self, reduction: str = "mean"):
+        super().__init__()
+        _check_reduction(reduction)
+        self.reduction = reduction
+
+    def rho(self, residual: Tensor) -> Tensor:
+        """Elementwise loss of the residual, without the normaliser."""
+        raise NotImplementedError
+
+    def log_normalizer(self) -> Tensor | None:
+        """log Z of the density behind the loss, of the parameters' shape; None for a loss that is no likelihood."""
+        return None
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return _reduce(self.rho(_residual(input, target)), self.log_normalizer(), self.reduction)
+
+
+class MSELoss(ResidualLoss):
+    """Squared error e^2, as `torch.nn.MSELoss`."""
+
+    def rho(self, residual: Tensor) -> Tensor:
+        return residual.square()
+
+
+class L1Loss(ResidualLoss):
+    """Absolute error |e|, as `torch.nn.L1Loss`."""
+
+    def rho(self, residual: Tensor) -> Tensor:
+        return residual.abs()
+
+
+class HuberLoss(ResidualLoss):
+    """Huber loss (1964), as `torch.nn.HuberLoss`: e^2 / 2 up to delta > 0, then delta (|e| - delta / 2)."""
+
+    def __init__(self, delta: float = 1.0, reduction: str = "mean"):
+        super().__init__(reduction)
+        self.delta = _positive("delta", delta)
+
+    def rho(self, residual: Tensor) -> Tensor:
+        return F.huber_loss(residual, torch.zeros_like(residual), reduction="none", delta=self.delta)
+
+    def extra_repr(self) -> str:
+        return f"delta={self.delta}"
+
+
+class CauchyLoss(ResidualLoss):
+    """Cauchy (Lorentzian) loss log(1 + (e/scale)^2) with a fixed scale > 0."""
+
+    def __init__(self, scale: float = 1.0, reduction: str = "mean"):
+        super().__init__(reduction)
+        self.scale = _positive("scale", scale)
+
+    def rho(self, residual: Tensor) -> Tensor:
+        return log_correntropy(residual, 2.0, self.scale)
+
+    def extra_repr(self) -> str:
+        return f"scale={self.scale}"
+
+
+class GeneralizedCorrentropyLoss(ResidualLoss):
+    """Generalized correntropy loss 1 - exp(-|e/beta|^alpha), alpha > 0, beta > 0, both fixed (see `correntropy_loss`).
+
+    Static by necessity: learned by gradient, beta would grow without bound, because the loss tends to 0 as
+    beta -> infinity whatever the residuals are (Theorem L1).
+    """
+
+    def __init__(self, alpha: float = 2.0, beta: float = 1.0, reduction: str = "mean"):
+        super().__init__(reduction)
+        self.alpha, self.beta = _positive("alpha", alpha), _positive("beta", beta)
+
+    def rho(self, residual: Tensor) -> Tensor:
+        return correntropy_loss(residual, self.alpha, self.beta)
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha}, beta={self.beta}"
+
+
+class AdaptiveLoss(ResidualLoss):
+    """Base of the losses that learn parameters of their own: storage, the not-learning warning, the printed form.
+
+    A learned parameter is floor + softplus(raw) with an unconstrained `raw_<name>` (an `nn.Parameter`); a fixed one is
+    a buffer holding the value itself. Pass the module's parameters to an optimizer: see `optimizer_groups`.
+    """
+
+    def __init__(self, reduction: str = "mean"):
+        super().__init__(reduction)
+        self._forwards = 0
+        self._versions: tuple | None = None
+
+    def _store(self, name: str, value: Tensor, floor: float | None) -> None:
+        if floor is None:
+            self.register_buffer(f"fixed_{name}", value)
+        else:
+            self.register_parameter(f"raw_{name}", nn.Parameter(_inverse_softplus(value - floor)))
+
+    def _value(self, name: str, floor: float | Tensor) -> Tensor:
+        raw = self._parameters.get(f"raw_{name}")
+        return self._buffers[f"fixed_{name}"] if raw is None else floor + F.softplus(raw)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        if self.training and not torch.compiler.is_compiling():
+            self._watch()
+        return super().forward(input, target)
+
+    def _watch(self) -> None:
+        """Warn once if the learnable parameters have seen many forward passes and no in-place update."""
+        if self._forwards > PATIENCE or not torch.is_grad_enabled():
+            return
+        versions = tuple((id(p), p._version) for p in self.parameters() if p.requires_grad)
+        if not versions or versions != self._versions:
+            self._versions, self._forwards = versions, 0
+        self._forwards += 1
+        if self._forwards > PATIENCE:
+            names = ", ".join(name.removeprefix("raw_") for name, _ in self.named_parameters())
+            warnings.warn(
+                f"{type(self).__name__}: {PATIENCE} forward passes in training mode and its learnable parameters "
+                f"({names}) were never updated. Give them to the optimizer, for example "
+                "torch.optim.Adam(alcl.optimizer_groups(model, criterion, lr=1e-3)), or fix them with learn=().",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def __getstate__(self):
+        # ids and counters mean nothing in another process or in a copy
+        return {**super().__getstate__(), "_forwards": 0, "_versions": None}
+
+    def _shown(self) -> Sequence[str]:
+        return ()
+
+    def extra_repr(self) -> str:
+        def show(value: Tensor) -> str:
+            return f"{value.item():.4g}" if value.numel() == 1 else f"<{'x'.join(map(str, value.shape))}>"
+
+        learned = [name.removeprefix("raw_") for name, _ in self.named_parameters()]
+        with torch.no_grad():
+            values = ", ".join(f"{name}={show(getattr(self, name))}" for name in self._shown())
+        return f"{values}, learn={tuple(learned)}, reduction={self.reduction!r}"
+
+
+class ALCLoss(AdaptiveLoss):
+    """Adaptive log-correntropy loss: the negative log-likelihood of the residual under the generalized t density.
+
+    loss(e) = kappa log(1 + |e/beta|^alpha) + log Z,  Z = (2 beta / alpha) B(1/alpha, kappa - 1/alpha)
+
+    with shape alpha and scale beta learned jointly with the network (kappa = 1 is the paper's loss; this is our
+    reconstruction from its abstract). alpha = 2, kappa = 1 is the Cauchy likelihood; alpha = 2 with
+    kappa = (nu + 1) / 2 is Student's t. The gradient with respect to the residual is at most
+    (kappa / beta) (alpha - 1)^((alpha - 1) / alpha) and falls off like kappa alpha / |e| (Theorems I1, I2).
+
+        criterion = ALCLoss()
+        optimizer = torch.optim.Adam(optimizer_groups(model, criterion, lr=1e-3))   # the line people forget
+
+    The loss can be NEGATIVE, as any negative log-likelihood: it is log beta + const when the fit is good.
+
+    Args:
+        alpha: initial shape; above 1/kappa (the density needs kappa alpha > 1), above alpha_min where learned.
+        beta: initial scale, in the units of the residual; above beta_min where learned. Start wide: learning then
+            anneals from near-MSE to robust.
+        kappa: initial tail weight, > 0.
+        learn: which of "alpha", "beta", "kappa" are learned; the others stay as given.
+        parameter_shape: shape of each parameter; must broadcast against the input without enlarging it, for example
+            (3, 1, 1) for per-channel parameters of (N, 3, H, W) images.
+        alpha_min: floor of a learned alpha (raised to 1/kappa where kappa is fixed and larger is needed). At 1 the
+            influence stays bounded.
+        beta_min: floor of a learned beta: gradients are bounded by kappa alpha / beta_min, and it stops the collapse
+            that too many exactly zero residuals cause (Theorem A4).
+        reduction: "mean", "sum" or "none".
+        normalized: False leaves log Z out. Then a learned beta grows without bound; for fixed alpha and beta the
+            gradients are the same.
+
+    Raises:
+        ValueError: naming the argument and its legal values.
+    """
+
+    def __init__(
+        self,
+        alpha: float | Tensor = 2.0,
+        beta: float | Tensor = 1.0,
+        kappa: float | Tensor = 1.0,
+        learn: Iterable[str] = ("alpha", "beta"),
+        parameter_shape: Sequence[int] = (),
+        alpha_min: float = 1.0,
+        beta_min: float = 1e-3,
+        reduction: str = "mean",
+        normalized: bool = True,
+    ):
+        super().__init__(reduction)
+        learn = _check_learn(learn, ("alpha", "beta", "kappa"))
+        shape = torch.Size(parameter_shape)
+        alpha, beta, kappa = (
+            _parameter(name, value, shape) for name, value in (("alpha", alpha), ("beta", beta), ("kappa", kappa))
+        )
+        _positive("beta_min", beta_min)
+        _positive("alpha_min", alpha_min)
+        if normalized and bool((kappa * alpha <= 1).any()):
+            raise ValueError(
+                "alpha must exceed 1/kappa, or the density cannot be normalised (alpha > 1 for kappa = 1); got "
+                f"alpha={_brief(alpha)}, kappa={_brief(kappa)}"
+            )
+        floor = float(alpha_min)
+        if normalized and "kappa" not in learn:
+            # A hair above 1/kappa: exactly there Z is infinite, and softplus can round to 0.
+            floor = max(floor, float((1 / kappa).max()) * (1 + 1e-6))
+        if "alpha" in learn and bool((alpha <= floor).any()):
+            raise ValueError(f"alpha must exceed alpha_min={floor:g} when it is learned; got alpha={_brief(alpha)}")
+        if "beta" in learn and bool((beta <= beta_min).any()):
+            raise ValueError(f"beta must exceed beta_min={beta_min:g} when it is learned; got beta={_brief(beta)}")
+        self.alpha_min, self.beta_min = floor, float(beta_min)
+        self.parameter_shape, self.normalized = shape, bool(normalized)
+        self._store("alpha", alpha, self.alpha_min if "alpha" in learn else None)
+        self._store("beta", beta, self.beta_min if "beta" in learn else None)
+        # kappa = 1/alpha + q, q > 0, so that every reachable value is a density (no 1/alpha without normaliser).
+        self._store(
+            "kappa",
+            kappa - 1 / alpha if normalized and "kappa" in learn else kappa,
+            0.0 if "kappa" in learn else None,
+        )
+
+    @property
+    def alpha(self) -> Tensor:
+        """Current shape, `parameter_shape`, differentiable."""
+        return self._value("alpha", self.alpha_min)
+
+    @property
+    def beta(self) -> Tensor:
+        """Current scale in the units of the residual, `parameter_shape`, differentiable."""
+        return self._value("beta", self.beta_min)
+
+    @property
+    def kappa(self) -> Tensor:
+        """Current tail weight, `parameter_shape`, differentiable."""
+        return self._value("kappa", 1 / self.alpha if self.normalized else 0.0)
+
+    def rho(self, residual: Tensor) -> Tensor:
+        if torch.broadcast_shapes(self.parameter_shape, residual.shape) != residual.shape:
+            raise ValueError(
+                f"parameter_shape={tuple(self.parameter_shape)} must broadcast against the input without enlarging it; "
+                f"got an input of shape {tuple(residual.shape)}"
+            )
+        return log_correntropy(residual, self.alpha, self.beta, self.kappa)
+
+    def log_normalizer(self) -> Tensor | None:
+        return log_normalizer(self.alpha, self.beta, self.kappa) if self.normalized else None
+
+    def _shown(self) -> Sequence[str]:
+        return ("alpha", "beta", "kappa")
+
+
+class StudentTLoss(AdaptiveLoss):
+    """Student-t negative log-likelihood with degrees of freedom and scale learned (a special case of ALCL's density).
+
+    It is alpha = 2, kappa = (dof + 1) / 2, beta = scale sqrt(dof). dof > dof_min, scale > scale_min where learned.
+    """
+
+    def __init__(
+        self,
+        dof: float = 3.0,
+        scale: float = 1.0,
+        learn: Iterable[str] = ("dof", "scale"),
+        dof_min: float = 0.1,
+        scale_min: float = 1e-3,
+        reduction: str = "mean",
+    ):
+        super().__init__(reduction)
+        learn = _check_learn(learn, ("dof", "scale"))
+        self.dof_min, self.scale_min = _positive("dof_min", dof_min), _positive("scale_min", scale_min)
+        for name, value, floor in (("dof", dof, dof_min), ("scale", scale, scale_min)):
+            value = _parameter(name, value, torch.Size())
+            if name in learn and float(value) <= floor:
+                raise ValueError(f"{name} must exceed {name}_min={floor:g} when it is learned; got {float(value):g}")
+            self._store(name, value, floor if name in learn else None)
+
+    @property
+    def dof(self) -> Tensor:
+        """Current degrees of freedom, scalar."""
+        return self._value("dof", self.dof_min)
+
+    @property
+    def scale(self) -> Tensor:
+        """Current scale in the units of the residual, scalar."""
+        return self._value("scale", self.scale_min)
+
+    def _as_generalized_t(self) -> tuple[Tensor, Tensor, Tensor]:
+        dof = self.dof
+        return torch.full_like(dof, 2.0), self.scale * dof.sqrt(), (dof + 1) / 2
+
+    def rho(self, residual: Tensor) -> Tensor:
+        return log_correntropy(residual, *self._as_generalized_t())
+
+    def log_normalizer(self) -> Tensor:
+        return log_normalizer(*self._as_generalized_t())
+
+    def _shown(self) -> Sequence[str]:
+        return ("dof", "scale")
+
+
+class BarronLoss(AdaptiveLoss):
+    """Barron's adaptive negative log-likelihood (CVPR 2019, section 3): rho + log scale + log partition(alpha).
+
+    alpha = 0.001 + 1.998 sigmoid(raw) where learned (the published range), scale > scale_min. The partition function
+    is computed by quadrature (`barron_log_partition`) instead of the published spline. alpha -> 2 is the Gaussian,
+    alpha = 1 pseudo-Huber (Charbonnier), alpha -> 0 Cauchy. Its influence redescends only for alpha < 1.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        scale: float = 1.0,
+        learn: Iterable[str] = ("alpha", "scale"),
+        scale_min: float = 1e-3,
+        reduction: str = "mean",
+    ):
+        super().__init__(reduction)
+        learn = _check_learn(learn, ("alpha", "scale"))
+        alpha, scale = _parameter("alpha", alpha, torch.Size()), _parameter("scale", scale, torch.Size())
+        if not 0.001 < float(alpha) < 1.999:
+            raise ValueError(f"alpha must lie in (0.001, 1.999); got {float(alpha):g}")
+        self.scale_min = _positive("scale_min", scale_min)
+        if "scale" in learn and float(scale) <= scale_min:
+            raise ValueError(f"scale must exceed scale_min={scale_min:g} when it is learned; got {float(scale):g}")
+        if "alpha" in learn:
+            self.raw_alpha = nn.Parameter(torch.logit((alpha - 0.001) / 1.998))
+        else:
+            self.register_buffer("fixed_alpha", alpha)
+        self._store("scale", scale, self.scale_min if "scale" in learn else None)
+
+    @property
+    def alpha(self) -> Tensor:
+        """Current shape in (0.001, 1.999), scalar."""
+        raw = self._parameters.get("raw_alpha")
+        return self._buffers["fixed_alpha"] if raw is None else 0.001 + 1.998 * torch.sigmoid(raw)
+
+    @property
+    def scale(self) -> Tensor:
+        """Current scale in the units of the residual, scalar."""
+        return self._value("scale", self.scale_min)
+
+    def rho(self, residual: Tensor) -> Tensor:
+        return barron_rho(residual, self.alpha, self.scale)
+
+    def log_normalizer(self) -> Tensor:
+        return self.scale.log() + barron_log_partition(self.alpha)
+
+    def _shown(self) -> Sequence[str]:
+        return ("alpha", "scale")
+
+
+LOSSES: dict[str, Callable[..., ResidualLoss]] = {
+    "mse": MSELoss,
+    "l1": L1Loss,
+    "huber": HuberLoss,
+    "cauchy": CauchyLoss,
+    "gcl": GeneralizedCorrentropyLoss,
+    "student_t": StudentTLoss,
+    "barron": BarronLoss,
+    "alcl": ALCLoss,
+}
+
+
+def make_loss(name: str, **options) -> ResidualLoss:
+    """The loss called `name` (a key of `LOSSES`) with its constructor's options.
+
+    Raises:
+        ValueError: unknown name, or an option that this loss does not take, or an illegal value.
+    """
+    if name not in LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(LOSSES)}; got {name!r}")
+    try:
+        return LOSSES[name](**options)
+    except TypeError as error:
+        raise ValueError(f"loss {name!r}: {error}") from None
+
+
+def optimizer_groups(
+    model: nn.Module, criterion: nn.Module, lr: float, loss_lr: float | None = None, weight_decay: float = 0.0
+) -> list[dict]:
+    """Parameter groups for an optimizer: the model's weights, and the loss's own parameters without weight decay.
+
+    Weight decay on raw loss parameters would pull shape and scale towards arbitrary values, so it is kept off them.
+    `loss_lr` defaults to `lr`: a scale that is learned no faster than the network anneals instead of collapsing.
+    """
+    _positive("lr", lr)
+    loss_lr = lr if loss_lr is None else _positive("loss_lr", loss_lr)
+    own = list(criterion.parameters())
+    known = {id(p) for p in own}
+    groups = [
+        {
+            "params": [p for p in model.parameters() if id(p) not in known],
+            "lr": lr,
+            "weight_decay": weight_decay,
+        }
+    ]
+    if own:
+        groups.append({"params": own, "lr": loss_lr, "weight_decay": 0.0})
+    return groups
+
+
+# --- helpers --------------------------------------------------------------------------------------------------------
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def _like(parameter, residual: Tensor) -> Tensor:
+    if isinstance(parameter, Tensor):
+        return parameter
+    return torch.as_tensor(parameter, dtype=residual.dtype, device=residual.device)
+
+
+def _residual(input: Tensor, target: Tensor) -> Tensor:
+    if input.shape != target.shape:
+        raise ValueError(f"input and target must have one shape; got {tuple(input.shape)} and {tuple(target.shape)}")
+    # Half precisions are widened before the subtraction: a float16 difference can overflow.
+    return _at_least_float32(input) - _at_least_float32(target)
+
+
+def _reduce(rho: Tensor, log_z: Tensor | None, reduction: str) -> Tensor:
+    # log Z broadcasts evenly over the elements, so its mean over the parameters is its mean over the elements.
+    if reduction == "mean":
+        return rho.mean() if log_z is None else rho.mean() + log_z.mean()
+    if reduction == "sum":
+        return rho.sum() if log_z is None else rho.sum() + rho.numel() * log_z.mean()
+    return rho if log_z is None else rho + log_z
+
+
+def _check_reduction(reduction: str) -> None:
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}; got {reduction!r}")
+
+
+def _check_learn(learn: Iterable[str], legal: Sequence[str]) -> tuple[str, ...]:
+    learn = (learn,) if isinstance(learn, str) else tuple(learn)
+    unknown = [name for name in learn if name not in legal]
+    if unknown:
+        raise ValueError(f"learn may name {', '.join(legal)}; got {', '.join(map(repr, unknown))}")
+    return learn
+
+
+def _positive(name: str, value: float) -> float:
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"{name} must be positive and finite; got {value}")
+    return float(value)
+
+
+def _parameter(name: str, value, shape: torch.Size) -> Tensor:
+    value = torch.as_tensor(value, dtype=torch.get_default_dtype()).detach()
+    if not bool((torch.isfinite(value) & (value > 0)).all()):
+        raise ValueError(f"{name} must be positive and finite; got {_brief(value)}")
+    try:
+        return value.broadcast_to(shape).clone()
+    except RuntimeError:
+        raise ValueError(f"{name} of shape {tuple(value.shape)} does not fit parameter_shape={tuple(shape)}") from None
+
+
+def _brief(value: Tensor) -> str:
+    return f"{value.item():g}" if value.numel() == 1 else f"[{value.min().item():g} .. {value.max().item():g}]"
+
+
+def _inverse_softplus(value: Tensor) -> Tensor:
+    return value + torch.log(-torch.expm1(-value))
