@@ -111,7 +111,7 @@ class GeneralizedT(Distribution):
         alpha: shape, ``alpha > 1/kappa`` (so ``alpha > 1`` for the paper's ``kappa = 1``).
         beta: scale in the units of the residual, ``beta > 0``.
         kappa: tail weight, ``kappa > 0``.
-        validate_args: as in ``torch.distributions``; ``False`` skips every check.
+        validate_args: ``False`` skips every check (needed under ``torch.compile(fullgraph=True)``).
 
     Raises:
         ValueError: a parameter outside its range, named in the message.
@@ -137,9 +137,12 @@ class GeneralizedT(Distribution):
         validate_args: bool | None = None,
     ) -> None:
         self.alpha, self.beta, self.kappa = broadcast_all(alpha, beta, kappa)
-        if validate_args or (validate_args is None and Distribution._validate_args):
+        # Not the class-wide default of torch.distributions: importing torch.compile's front end turns that off.
+        checked = validate_args is not False
+        if checked:
             _check_parameters(self.alpha, self.beta, self.kappa)
-        super().__init__(self.alpha.shape, validate_args=validate_args)
+        super().__init__(self.alpha.shape, validate_args=False)  # its messages would be second best
+        self._validate_args = checked
 
     def expand(self, batch_shape: torch.Size, _instance: GeneralizedT | None = None) -> GeneralizedT:
         """The same distribution with parameters broadcast to ``batch_shape``; no memory is copied."""
@@ -495,10 +498,10 @@ class _Cdf(torch.autograd.Function):
         a, b = _beta_parameters_float64(alpha_, kappa_)
         with np.errstate(divide="ignore"):
             logit = (np.log(np.abs(e)) - np.log(scale)) / a
-        # v and 1 - v by their logarithms, and the smaller of the two to the incomplete beta function
+        # from v and from 1 - v, both by their logarithms; the first loses the tail, the second the centre
         inner = _regularized_beta(-np.logaddexp(0, -logit), a, b)
         outer = _regularized_beta(-np.logaddexp(0, logit), b, a)
-        lower = np.where(logit < 0, 0.5 - 0.5 * inner, 0.5 * outer)
+        lower = np.where((inner < 0.9) & (logit < 0), 0.5 - 0.5 * inner, 0.5 * outer)
         result = np.where(e < 0, lower, 1 - lower)
         return torch.as_tensor(result).to(device=value_.device, dtype=torch.result_type(value, alpha))
 
@@ -524,7 +527,9 @@ class _Quantile(torch.autograd.Function):
         with np.errstate(divide="ignore", over="ignore"):
             log_v, log_w = _log_inverse_beta(central, a, b), _log_inverse_beta(tail, b, a)
             inner, outer = log_v - np.log1p(-np.exp(log_v)), np.log1p(-np.exp(log_w)) - log_w
-            log_odds = np.where(central < 0.5, inner, outer)
+            # The first is ill-conditioned where v is near 1, the second where v is small; far in the tail
+            # only the second still sees the probability.
+            log_odds = np.where((central < 0.9) & (log_v < np.log(0.5)), inner, outer)
             result = np.sign(probability - 0.5) * np.exp(np.log(scale) + a * log_odds)
         result = torch.as_tensor(result).to(device=value_.device, dtype=torch.result_type(value, alpha))
         ctx.save_for_backward(result, value, alpha, beta, kappa)
