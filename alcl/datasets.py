@@ -1,0 +1,347 @@
+"""Image data sets as tensors in [0, 1]: two embedded ones, five benchmarks, offline mirrors first.
+
+``load_dataset(name)`` never touches the network unless it is told to (``download=True``). A benchmark is looked
+for, in this order:
+
+1. as a mirror ``<root>/<name>.npz``: uint8 ``x_train`` (N, H, W) or (N, H, W, 3), ``y_train``, ``x_test``,
+   ``y_test`` (and ``track_train`` for gtsrb), verified against ``<root>/SHA256SUMS`` where that file lists it;
+2. as files that torchvision has left in ``root`` earlier;
+3. with ``download=True``, on the network, through torchvision, which verifies the md5 sum of what it fetches. The
+   download happens in a temporary folder; what lands in ``root`` is the finished mirror, in one step, so that
+   an interrupted download leaves nothing that could later be taken for data.
+
+``root`` is the argument, else ``$ALCL_DATA``, else ``alcl`` in the user's cache directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+__all__ = ["DATASETS", "Dataset", "DatasetSpec", "data_root", "load_dataset", "split_validation"]
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """What a data set must look like: image shape (H, W) or (H, W, 3), number of classes, official row counts."""
+
+    image_shape: tuple[int, ...]
+    classes: int
+    rows: tuple[int, int]
+    embedded: bool = False
+    tracks: bool = False
+
+
+DATASETS: dict[str, DatasetSpec] = {
+    "digits": DatasetSpec((8, 8), 10, (1437, 360), embedded=True),
+    "digits_rgb": DatasetSpec((8, 8, 3), 10, (1437, 360), embedded=True),
+    "mnist": DatasetSpec((28, 28), 10, (60_000, 10_000)),
+    "fashion_mnist": DatasetSpec((28, 28), 10, (60_000, 10_000)),
+    "cifar10": DatasetSpec((32, 32, 3), 10, (50_000, 10_000)),
+    "svhn": DatasetSpec((32, 32, 3), 10, (73_257, 26_032)),
+    "gtsrb": DatasetSpec((32, 32, 3), 43, (26_640, 12_630), tracks=True),
+}
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Images float32 in [0, 1], shape (N, C, H, W); labels int64, shape (N,).
+
+    `checksum` is the SHA-256 of the 8-bit pixels and the labels, shapes and order of rows included: two data sets
+    with one checksum are the same tensors, wherever they were read from. `track_train` (gtsrb only, else None)
+    tells which train rows are frames of one and the same physical sign: int64, shape (N_train,).
+    """
+
+    x_train: Tensor
+    y_train: Tensor
+    x_test: Tensor
+    y_test: Tensor
+    name: str
+    checksum: str
+    track_train: Tensor | None = None
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.x_train.shape[1:]))
+        rows = f"{len(self.x_train)} train, {len(self.x_test)} test"
+        return f"Dataset({self.name!r}: {rows}, images {shape}, sha256 {self.checksum[:12]})"
+
+
+def data_root(root: str | os.PathLike | None = None) -> Path:
+    """The folder of mirrors: `root`, else $ALCL_DATA, else $XDG_CACHE_HOME/alcl, else ~/.cache/alcl."""
+    if root is not None:
+        return Path(root).expanduser()
+    if os.environ.get("ALCL_DATA"):
+        return Path(os.environ["ALCL_DATA"]).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "alcl"
+
+
+def load_dataset(name: str, root: str | os.PathLike | None = None, *, download: bool = False) -> Dataset:
+    """Load a data set by name.
+
+    Args:
+        name: one of `DATASETS`. `digits` (8x8 gray) and `digits_rgb` (8x8 colour) come with scikit-learn and
+            need no file; the others are benchmarks.
+        root: folder of mirrors and downloads; see `data_root`. Not used by the embedded data sets.
+        download: allow a missing benchmark to be fetched through torchvision and kept in `root` as a mirror.
+
+    Raises:
+        ValueError: unknown name, or a mirror that is damaged, of the wrong shape, type or label range, or whose
+            checksum is not the one listed.
+        FileNotFoundError: the benchmark is not in `root`, and `download` is False.
+        RuntimeError: the download failed; nothing of it is kept.
+    """
+    if not isinstance(name, str) or name not in DATASETS:
+        raise ValueError(f"name must be one of {', '.join(DATASETS)}; got {name!r}")
+    if name == "digits":
+        return _as_dataset(name, _digits(), white=16)
+    if name == "digits_rgb":
+        return _as_dataset(name, _digits_rgb())
+    folder = data_root(root)
+    mirror = folder / f"{name}.npz"
+    if mirror.exists():
+        return _as_dataset(name, _read_mirror(name, mirror))
+    try:
+        return _as_dataset(name, _read_torchvision(name, folder, download=False))
+    except Exception as error:  # whatever torchvision makes of a missing or half-extracted copy
+        unusable = f"torchvision files there: {error}"
+    if not download:
+        raise FileNotFoundError(
+            f"data set {name!r} is not in {folder} (no {mirror.name}; {unusable}). Either put a mirror there "
+            f"(uint8 x_train, x_test, and y_train, y_test), or point root or $ALCL_DATA at a folder that has one, "
+            f"or allow the network: load_dataset({name!r}, download=True)"
+        )
+    return _as_dataset(name, _read_mirror(name, _download(name, mirror)))
+
+
+def split_validation(dataset: Dataset, n_validation: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Split the train rows at random into (train indices, validation indices), both int64 and ascending.
+
+    Where rows come in tracks (gtsrb), whole tracks go to one side, because frames of one sign are near copies of
+    each other: tracks are drawn at random until they hold at least `n_validation` rows, so that the validation
+    part may be larger by less than one track. Otherwise it has exactly `n_validation` rows.
+
+    Raises:
+        TypeError: `n_validation` is not an integer, or `generator` not a torch.Generator.
+        ValueError: `n_validation` is not in [1, N_train - 1], or would leave no track for training.
+    """
+    rows = len(dataset.x_train)
+    if isinstance(n_validation, bool) or not isinstance(n_validation, int):
+        raise TypeError(f"n_validation must be an integer in [1, {rows - 1}]; got {n_validation!r}")
+    if not 1 <= n_validation < rows:
+        raise ValueError(f"n_validation must be an integer in [1, {rows - 1}]; got {n_validation}")
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator must be a torch.Generator; got {type(generator).__name__}")
+    held_out = torch.zeros(rows, dtype=torch.bool)
+    if dataset.track_train is None:
+        held_out[torch.randperm(rows, generator=generator)[:n_validation]] = True
+    else:
+        _, track, size = dataset.track_train.unique(return_inverse=True, return_counts=True)
+        order = torch.randperm(len(size), generator=generator)
+        needed = int((size[order].cumsum(0) < n_validation).sum()) + 1
+        if needed == len(size):
+            raise ValueError(
+                f"n_validation = {n_validation} would take every one of the {len(size)} tracks; take fewer rows"
+            )
+        held_out = torch.isin(track, order[:needed])
+    return (~held_out).nonzero().squeeze(1), held_out.nonzero().squeeze(1)
+
+
+# --- from arrays to tensors ------------------------------------------------------------------------------------
+
+
+def _as_dataset(name: str, arrays: Arrays, white: int = 255) -> Dataset:
+    """Validated uint8 arrays to tensors; `white` is the pixel value that becomes 1."""
+    digest = hashlib.sha256()
+    tensors = {}
+    for key, array in arrays.items():
+        # Labels of any integer type are hashed as int64, so that a mirror may store them as it likes.
+        array = np.ascontiguousarray(array, dtype=np.uint8 if key.startswith("x_") else np.dtype("<i8"))
+        digest.update(f"{key}{array.shape}".encode())
+        digest.update(array)
+        tensor = torch.from_numpy(array)
+        if key.startswith("x_"):
+            tensor = tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2).contiguous()
+            tensor = tensor.to(torch.float32).div_(white)
+        tensors[key] = tensor
+    return Dataset(**tensors, name=name, checksum=digest.hexdigest())
+
+
+def _validate(name: str, arrays: Arrays, where: str, rows: tuple[int, int] | None = None) -> Arrays:
+    """Raise ValueError unless `arrays` are what `DATASETS[name]` says; return them in the order of hashing."""
+    spec = DATASETS[name]
+    keys = ["x_train", "y_train", "x_test", "y_test"] + ["track_train"] * spec.tracks
+    if missing := [key for key in keys if key not in arrays]:
+        raise ValueError(f"{where}: no array {', '.join(missing)}; a {name} mirror holds {', '.join(keys)}")
+    for position, part in enumerate(("train", "test")):
+        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        legal = f"uint8 of shape (N, {', '.join(map(str, spec.image_shape))}) with N >= 1"
+        if x.dtype != np.uint8 or x.shape[1:] != spec.image_shape or len(x) == 0:
+            raise ValueError(f"{where}: x_{part} must be {legal}; got {x.dtype} of shape {x.shape}")
+        if rows is not None and len(x) != rows[position]:
+            raise ValueError(f"{where}: x_{part} must have {rows[position]} rows; got {len(x)} (incomplete?)")
+        legal = f"integers of shape ({len(x)},), as x_{part} has rows"
+        if not np.issubdtype(y.dtype, np.integer) or y.shape != (len(x),):
+            raise ValueError(f"{where}: y_{part} must be {legal}; got {y.dtype} of shape {y.shape}")
+        if y.min() < 0 or y.max() >= spec.classes:
+            raise ValueError(f"{where}: y_{part} must be in [0, {spec.classes - 1}]; got {y.min()} to {y.max()}")
+    if spec.tracks:
+        track, legal = arrays["track_train"], arrays["y_train"].shape
+        if not np.issubdtype(track.dtype, np.integer) or track.shape != legal:
+            raise ValueError(
+                f"{where}: track_train must be integers of shape {legal}; got {track.dtype} of {track.shape}"
+            )
+    return {key: arrays[key] for key in keys}
+
+
+# --- the embedded data sets ------------------------------------------------------------------------------------
+
+
+def _digits() -> Arrays:
+    """scikit-learn's digits, 8x8, pixels 0 to 16: a fixed split, stratified by class (1437 train, 360 test).
+
+    The split is at random over images, so a writer may appear on both sides (scikit-learn does not say who wrote
+    what). This eases the task alike for every loss that is compared.
+    """
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    bunch = load_digits()
+    train, test = train_test_split(np.arange(len(bunch.target)), test_size=360, stratify=bunch.target, random_state=0)
+    x, y = bunch.images.astype(np.uint8), bunch.target
+    return {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
+
+
+# Columns of the 427 x 640 photographs that patches are cut from. Every fifth strip of 64 columns is kept for
+# the test part: no photograph pixel is seen on both sides, and both sides see every part of the scenes.
+PHOTO_COLUMNS = {"train": ((0, 256), (320, 576)), "test": ((256, 320), (576, 640))}
+
+
+def _digits_rgb() -> Arrays:
+    """The digits blended into patches of scikit-learn's two sample photographs: |patch - digit| (MNIST-M recipe).
+
+    The recipe is that of Ganin et al. (JMLR 17, 2016), section on MNIST-M. The size stays 8x8: a larger image would
+    interpolate the digit (pixels without information) at several times the cost of every training run.
+    All arithmetic is on integers, so that the result is the same on every machine that decodes the two JPEG
+    photographs alike.
+    """
+    from sklearn.datasets import load_sample_images
+
+    photos = np.stack(load_sample_images().images).astype(np.int16)
+    arrays, rng, side = _digits(), np.random.default_rng(0), np.arange(8)
+    for part, strips in PHOTO_COLUMNS.items():
+        digit = (arrays[f"x_{part}"].astype(np.int16) * 255 + 8) // 16
+        n, columns = len(digit), np.array(strips)
+        strip = columns[rng.integers(len(columns), size=n)]
+        photo = rng.integers(len(photos), size=n)
+        top = rng.integers(photos.shape[1] - 8 + 1, size=n)
+        left = rng.integers(strip[:, 0], strip[:, 1] - 8 + 1)
+        patch = photos[photo[:, None, None], (top[:, None] + side)[:, :, None], (left[:, None] + side)[:, None]]
+        arrays[f"x_{part}"] = np.abs(patch - digit[..., None]).astype(np.uint8)
+    return arrays
+
+
+# --- benchmarks: mirrors ---------------------------------------------------------------------------------------
+
+
+def _listed_checksum(path: Path) -> str | None:
+    """The SHA-256 that `SHA256SUMS` beside `path` lists for it; None where there is no such file or entry."""
+    sums = path.with_name("SHA256SUMS")
+    if not sums.exists():
+        return None
+    for number, line in enumerate(sums.read_text(encoding="utf-8").splitlines(), 1):
+        entry = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](?:\./)?(.+)", line.rstrip())
+        if entry is None and line.strip():
+            raise ValueError(f"{sums}, line {number}: must be '<sha256>  <file name>'; got {line[:80]!r}")
+        if entry is not None and entry[2] == path.name:
+            return entry[1].lower()
+    return None
+
+
+def _read_mirror(name: str, path: Path) -> Arrays:
+    listed = _listed_checksum(path)
+    if listed is not None:
+        with path.open("rb") as file:
+            found = _sha256(file)
+        if found != listed:
+            raise ValueError(
+                f"{path}: checksum {found} is not the one in SHA256SUMS, {listed}; restore the file, or remove its "
+                "line if the change is meant"
+            )
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+    except Exception as error:  # whatever a truncated or foreign file makes numpy, zipfile or zlib raise
+        raise ValueError(f"{path}: not a readable .npz archive of plain arrays ({error})") from error
+    return _validate(name, arrays, str(path))
+
+
+def _sha256(file) -> str:
+    # hashlib.file_digest is the same, from Python 3.11 on.
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+# --- benchmarks: torchvision -----------------------------------------------------------------------------------
+
+
+def _read_torchvision(name: str, folder: Path, download: bool) -> Arrays:
+    """Read a benchmark through torchvision from `folder`, complete or not at all."""
+    from PIL import Image
+    from torchvision import datasets as tv
+
+    arrays: Arrays = {}
+    for part in ("train", "test"):
+        if name in ("mnist", "fashion_mnist"):
+            source = {"mnist": tv.MNIST, "fashion_mnist": tv.FashionMNIST}[name]
+            data = source(folder, train=part == "train", download=download)
+            x, y = data.data.numpy(), data.targets.numpy()
+        elif name == "cifar10":
+            data = tv.CIFAR10(folder, train=part == "train", download=download)
+            x, y = data.data, np.asarray(data.targets)
+        elif name == "svhn":
+            data = tv.SVHN(folder, split=part, download=download)
+            x, y = data.data.transpose(0, 2, 3, 1), data.labels
+        else:
+            data = tv.GTSRB(folder, split=part, download=download)
+            # Photographs of 15 to 250 pixels a side, border included: all become 32 x 32. PIL's bilinear filter
+            # averages over what it shrinks, so this is antialiased.
+            images = (data[i][0].resize((32, 32), Image.Resampling.BILINEAR) for i in range(len(data)))
+            x = np.stack([np.asarray(image) for image in images])
+            y = np.asarray([label for _, label in data._samples])
+            if part == "train":
+                # Training/<class>/<track>_<frame>.ppm: tracks are numbered within their class.
+                track = [int(Path(path).name.split("_")[0]) for path, _ in data._samples]
+                arrays["track_train"] = 1000 * y + np.asarray(track)
+        arrays[f"x_{part}"], arrays[f"y_{part}"] = x, y
+    return _validate(name, arrays, f"{name} from torchvision", DATASETS[name].rows)
+
+
+def _download(name: str, mirror: Path) -> Path:
+    """Fetch `name` through torchvision and leave it as the file `mirror`, or leave nothing."""
+    try:
+        mirror.parent.mkdir(parents=True, exist_ok=True)
+        # One download for several processes that start at once: the later ones find the mirror.
+        with FileLock(mirror.with_name(f".{name}.lock")):
+            if not mirror.exists():
+                with TemporaryDirectory(prefix=f".{name}-download-", dir=mirror.parent) as folder:
+                    finished = Path(folder, mirror.name)
+                    np.savez_compressed(finished, **_read_torchvision(name, Path(folder), download=True))
+                    os.replace(finished, mirror)
+    except Exception as error:  # network, disk, permission, or an archive that is not what torchvision expects
+        raise RuntimeError(
+            f"could not download {name!r} into {mirror.parent} through torchvision ({error}); nothing was kept"
+        ) from error
+    return mirror
