@@ -467,9 +467,14 @@ def _regularized_beta(log_w: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.nda
 
 def _log_inverse_beta(probability: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """``log(w)`` such that ``I_w(p, q) = probability``."""
-    with np.errstate(divide="ignore"):
+    with np.errstate(all="ignore"):  # 0, 1 and underflow all have their limits below
         series = (np.log(probability) + _log_small_constant(p, q)) / p
-        return np.where(series < _SMALL, series, np.log(special.betaincinv(p, q, probability)))
+        w = special.betaincinv(p, q, probability)
+        # one Newton step: betaincinv alone is good to about 1e-8
+        slope = np.exp(p * np.log(w) + (q - 1) * np.log1p(-w) - special.betaln(p, q))
+        step = (special.betainc(p, q, w) - probability) / slope
+        log_w = np.log(w) - np.where(np.abs(step) < 1e-3, step, 0.0)
+        return np.where(series < _SMALL, series, log_w)
 
 
 def _as_float64(*tensors: Tensor) -> list[np.ndarray]:
