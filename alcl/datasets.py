@@ -10,6 +10,8 @@ for, in this order:
    download happens in a temporary folder; what lands in ``root`` is the finished mirror, in one step, so that
    an interrupted download leaves nothing that could later be taken for data.
 
+Rows are in an order that mixes the classes, so that the first n of them are a fair sample.
+
 ``root`` is the argument, else ``$ALCL_DATA``, else ``alcl`` in the user's cache directory.
 """
 
@@ -323,8 +325,10 @@ def _read_torchvision(name: str, folder: Path, download: bool) -> Arrays:
             y = np.asarray([label for _, label in data._samples])
             if part == "train":
                 # Training/<class>/<track>_<frame>.ppm: tracks are numbered within their class.
-                track = [int(Path(path).name.split("_")[0]) for path, _ in data._samples]
-                arrays["track_train"] = 1000 * y + np.asarray(track)
+                track = 1000 * y + np.asarray([int(Path(path).name.split("_")[0]) for path, _ in data._samples])
+                # Listed class by class: shuffled once and for all, so that a prefix holds every class.
+                order = np.random.default_rng(0).permutation(len(y))
+                x, y, arrays["track_train"] = x[order], y[order], track[order]
         arrays[f"x_{part}"], arrays[f"y_{part}"] = x, y
     return _validate(name, arrays, f"{name} from torchvision", DATASETS[name].rows)
 
