@@ -10,6 +10,7 @@ no error; compare losses of one method over time, never values of different meth
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from . import kernels
 from .densities import log_normalizer
 
 REDUCTIONS = ("none", "mean", "sum")
@@ -26,64 +28,6 @@ PATIENCE = 200
 
 
 # --- elementwise functions of the residual --------------------------------------------------------------------------
-
-
-def _log_ratio(residual: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
-    """log|e / beta| with exact zeros replaced by 1 before the log, and the mask of those zeros."""
-    zero = residual == 0
-    return torch.where(zero, torch.ones_like(residual), residual).abs().log() - beta.log(), zero
-
-
-class _LogCorrentropy(torch.autograd.Function):
-    """kappa log(1 + |e/beta|^alpha) and its derivatives, all through v = sigmoid(alpha log|u|).
-
-    Everything is computed from l = log|e| - log beta, so no power is formed and nothing overflows for a finite
-    residual. Only the inputs are saved. The backward pass is made of differentiable operations, so a second
-    derivative (Hessians, `gradgradcheck`) follows from it.
-    """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor:
-        # log(0) = -inf is right here: softplus(-inf) = 0. The threshold keeps float64 exact (the default, 20, is not).
-        logit = alpha * (residual.abs().log() - beta.log())
-        return kappa * F.softplus(logit, threshold=50.0)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor):
-        residual, alpha, beta, kappa = ctx.saved_tensors
-        need_residual, need_alpha, need_beta, need_kappa = ctx.needs_input_grad
-        log_u, zero = _log_ratio(residual, beta)
-        logit = alpha * log_u
-        v = torch.where(zero, torch.zeros_like(logit), torch.sigmoid(logit))
-        grad_residual = grad_alpha = grad_beta = grad_kappa = None
-        if need_residual:
-            grad_residual = grad * _psi(residual, alpha, beta, kappa, logit, log_u, zero)
-            grad_residual = grad_residual.sum_to_size(residual.shape)
-        if need_alpha:
-            grad_alpha = (grad * kappa * v * log_u).sum_to_size(alpha.shape)
-        if need_beta:
-            grad_beta = (grad * -kappa * alpha * v / beta).sum_to_size(beta.shape)
-        if need_kappa:
-            softplus = torch.where(zero, torch.zeros_like(logit), F.softplus(logit, threshold=50.0))
-            grad_kappa = (grad * softplus).sum_to_size(kappa.shape)
-        return grad_residual, grad_alpha, grad_beta, grad_kappa
-
-
-def _psi(residual, alpha, beta, kappa, logit, log_u, zero) -> Tensor:
-    """d rho / d e = sign(e) kappa alpha v / |e|, with v / |e| = exp(log v - log|u|) / beta: no 0/0, no overflow.
-
-    At e = 0 the value is 0. Its slope there is 2 kappa / beta^2 for alpha = 2 and 0 for alpha > 2; for alpha < 2 the
-    slope is infinite, and we return 0 so that a Hessian stays finite.
-    """
-    away = residual.sign() * kappa * alpha / beta * torch.exp(F.logsigmoid(logit) - log_u)
-    slope = torch.where(alpha == 2, 2 * kappa / beta.square(), torch.zeros_like(alpha * beta * kappa))
-    return torch.where(zero, slope * residual, away)
 
 
 def log_correntropy(residual: Tensor, alpha, beta, kappa=1.0) -> Tensor:
@@ -99,25 +43,16 @@ def log_correntropy(residual: Tensor, alpha, beta, kappa=1.0) -> Tensor:
         rho >= 0 with the broadcast shape. Differentiable twice in all four arguments. Its derivative is bounded for
         alpha >= 1 and falls like kappa alpha / |e| (Theorems I1, I2).
     """
-    residual = _at_least_float32(residual)
-    alpha, beta, kappa = (_like(p, residual) for p in (alpha, beta, kappa))
-    dtype = torch.promote_types(residual.dtype, torch.promote_types(alpha.dtype, beta.dtype))
-    return _LogCorrentropy.apply(residual.to(dtype), alpha.to(dtype), beta.to(dtype), kappa.to(dtype))
+    return kernels.Elementwise.apply(kernels.LOG_CORRENTROPY, *_arguments(residual, alpha, beta, kappa))
 
 
 def correntropy_loss(residual: Tensor, alpha, beta) -> Tensor:
     """Generalized correntropy loss 1 - exp(-|e/beta|^alpha), elementwise (Chen et al., IEEE TSP 64(13), 2016).
 
-    Computed with expm1, so a residual of 1e-4 keeps all its digits in float32. Beyond |e/beta|^alpha = 800 the loss
-    is exactly 1 and its gradient exactly 0, in every precision.
+    Computed with expm1, so a residual of 1e-4 keeps all its digits in float32. Far outside the kernel the loss is
+    exactly 1 and its gradient exactly 0. Arguments as for `log_correntropy`; differentiable twice in all of them.
     """
-    residual = _at_least_float32(residual)
-    alpha, beta = _like(alpha, residual), _like(beta, residual)
-    # The clamp comes before the power: inf * 0 in the backward pass would be NaN.
-    u = (residual.abs() / beta).clamp(max=800.0 ** (1.0 / alpha))
-    zero = u == 0
-    power = torch.where(zero, torch.ones_like(u), u).pow(alpha)
-    return torch.where(zero, u, -torch.expm1(-power))
+    return kernels.Elementwise.apply(kernels.CORRENTROPY, *_arguments(residual, alpha, beta, 1.0))
 
 
 def barron_rho(residual: Tensor, alpha, scale) -> Tensor:
@@ -156,21 +91,27 @@ def alcl_loss(
     The value may be negative; see the module's docstring.
     """
     _check_reduction(reduction)
-    rho = log_correntropy(_residual(input, target), alpha, beta, kappa)
-    alpha, beta, kappa = (_like(p, rho) for p in (alpha, beta, kappa))
-    return _reduce(rho, log_normalizer(alpha, beta, kappa) if normalized else None, reduction)
+    residual, alpha, beta, kappa = _arguments(_residual(input, target), alpha, beta, kappa)
+    log_z = log_normalizer(alpha, beta, kappa) if normalized else None
+    if reduction == "none":
+        rho = log_correntropy(residual, alpha, beta, kappa)
+        return rho if log_z is None else rho + log_z
+    return _finish(_summed(kernels.LOG_CORRENTROPY, residual, alpha, beta, kappa), residual, log_z, reduction)
 
 
 def generalized_correntropy_loss(input: Tensor, target: Tensor, alpha=2.0, beta=1.0, reduction: str = "mean") -> Tensor:
     """Generalized correntropy loss of input - target, reduced; see `correntropy_loss`."""
     _check_reduction(reduction)
-    return _reduce(correntropy_loss(_residual(input, target), alpha, beta), None, reduction)
+    residual = _residual(input, target)
+    if reduction == "none":
+        return correntropy_loss(residual, alpha, beta)
+    return _finish(_summed(kernels.CORRENTROPY, residual, alpha, beta, 1.0), residual, None, reduction)
 
 
 def cauchy_loss(input: Tensor, target: Tensor, scale=1.0, reduction: str = "mean") -> Tensor:
     """Cauchy (Lorentzian) loss log(1 + (e/scale)^2), reduced: log-correntropy at alpha = 2, kappa = 1, fixed scale."""
     _check_reduction(reduction)
-    return _reduce(log_correntropy(_residual(input, target), 2.0, scale), None, reduction)
+    return alcl_loss(input, target, 2.0, scale, reduction=reduction, normalized=False)
 
 
 # --- modules --------------------------------------------------------------------------------------------------------
@@ -196,8 +137,16 @@ class ResidualLoss(nn.Module):
         """log Z of the density behind the loss, of the parameters' shape; None for a loss that is no likelihood."""
         return None
 
+    def rho_sum(self, residual: Tensor) -> Tensor:
+        """Sum of rho over all residuals; overridden where one pass gives the sum and its gradients."""
+        return self.rho(residual).sum()
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return _reduce(self.rho(_residual(input, target)), self.log_normalizer(), self.reduction)
+        residual = _residual(input, target)
+        if self.reduction == "none":
+            rho, log_z = self.rho(residual), self.log_normalizer()
+            return rho if log_z is None else rho + log_z
+        return _finish(self.rho_sum(residual), residual, self.log_normalizer(), self.reduction)
 
 
 class MSELoss(ResidualLoss):
@@ -238,6 +187,9 @@ class CauchyLoss(ResidualLoss):
     def rho(self, residual: Tensor) -> Tensor:
         return log_correntropy(residual, 2.0, self.scale)
 
+    def rho_sum(self, residual: Tensor) -> Tensor:
+        return _summed(kernels.LOG_CORRENTROPY, residual, 2.0, self.scale, 1.0)
+
     def extra_repr(self) -> str:
         return f"scale={self.scale}"
 
@@ -255,6 +207,9 @@ class GeneralizedCorrentropyLoss(ResidualLoss):
 
     def rho(self, residual: Tensor) -> Tensor:
         return correntropy_loss(residual, self.alpha, self.beta)
+
+    def rho_sum(self, residual: Tensor) -> Tensor:
+        return _summed(kernels.CORRENTROPY, residual, self.alpha, self.beta, 1.0)
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}, beta={self.beta}"
@@ -417,12 +372,19 @@ class ALCLoss(AdaptiveLoss):
         return self._value("kappa", 1 / self.alpha if self.normalized else 0.0)
 
     def rho(self, residual: Tensor) -> Tensor:
+        self._check_shape(residual)
+        return log_correntropy(residual, self.alpha, self.beta, self.kappa)
+
+    def rho_sum(self, residual: Tensor) -> Tensor:
+        self._check_shape(residual)
+        return _summed(kernels.LOG_CORRENTROPY, residual, self.alpha, self.beta, self.kappa)
+
+    def _check_shape(self, residual: Tensor) -> None:
         if torch.broadcast_shapes(self.parameter_shape, residual.shape) != residual.shape:
             raise ValueError(
                 f"parameter_shape={tuple(self.parameter_shape)} must broadcast against the input without enlarging it; "
                 f"got an input of shape {tuple(residual.shape)}"
             )
-        return log_correntropy(residual, self.alpha, self.beta, self.kappa)
 
     def log_normalizer(self) -> Tensor | None:
         return log_normalizer(self.alpha, self.beta, self.kappa) if self.normalized else None
@@ -471,6 +433,9 @@ class StudentTLoss(AdaptiveLoss):
 
     def rho(self, residual: Tensor) -> Tensor:
         return log_correntropy(residual, *self._as_generalized_t())
+
+    def rho_sum(self, residual: Tensor) -> Tensor:
+        return _summed(kernels.LOG_CORRENTROPY, residual, *self._as_generalized_t())
 
     def log_normalizer(self) -> Tensor:
         return log_normalizer(*self._as_generalized_t())
@@ -600,13 +565,26 @@ def _residual(input: Tensor, target: Tensor) -> Tensor:
     return _at_least_float32(input) - _at_least_float32(target)
 
 
-def _reduce(rho: Tensor, log_z: Tensor | None, reduction: str) -> Tensor:
-    # log Z broadcasts evenly over the elements, so its mean over the parameters is its mean over the elements.
-    if reduction == "mean":
-        return rho.mean() if log_z is None else rho.mean() + log_z.mean()
-    if reduction == "sum":
-        return rho.sum() if log_z is None else rho.sum() + rho.numel() * log_z.mean()
-    return rho if log_z is None else rho + log_z
+def _arguments(residual: Tensor, alpha, beta, kappa) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Residual and parameters as tensors of one floating type, at least float32."""
+    residual = _at_least_float32(residual)
+    parameters = [_like(p, residual) for p in (alpha, beta, kappa)]
+    dtype = functools.reduce(torch.promote_types, (p.dtype for p in parameters), residual.dtype)
+    return residual.to(dtype), *(p.to(dtype) for p in parameters)
+
+
+def _summed(kind: str, residual: Tensor, alpha, beta, kappa) -> Tensor:
+    return kernels.Summed.apply(kind, *_arguments(residual, alpha, beta, kappa))[0]
+
+
+def _finish(rho_sum: Tensor, residual: Tensor, log_z: Tensor | None, reduction: str) -> Tensor:
+    """Mean or sum from the sum of rho. log Z broadcasts evenly over the elements: its mean over the parameters is its
+    mean over the elements."""
+    count = residual.numel()
+    total = rho_sum / count if reduction == "mean" else rho_sum
+    if log_z is None:
+        return total
+    return total + (log_z.mean() if reduction == "mean" else count * log_z.mean())
 
 
 def _check_reduction(reduction: str) -> None:

@@ -1,0 +1,439 @@
+"""The experiment, contaminated-target reconstruction: a frozen `Run`, `run(config) -> record`, sweeps and profiles.
+
+    y = noise(x), not clipped; the network sees clamp(y, -1, 2) and is trained to reproduce y. Clean images and labels
+    appear in evaluation only (and in tuning GCL, in its favour). So the loss alone decides what is signal.
+
+Run from a shell:  python -m alcl.experiments --profile live --jobs 2 --store build/live
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from . import evaluation, noise
+from .datasets import DATASETS, Dataset, load_dataset, split_validation
+from .losses import LOSSES, make_loss
+from .models import MODELS, make_model
+from .records import RecordStore
+from .training import SCHEDULES, fit
+
+#: Raised whenever a change makes old records incomparable with new ones; part of every digest.
+PROTOCOL = 1
+
+#: What each data set is trained with. Fixed in advance for all methods and levels; see notebook 05 for the reasons.
+_EMBEDDED = {"model": "mlp", "hidden": 64, "code": 16, "epochs": 40, "batch_size": 32}
+_EMBEDDED |= {"n_train": 1137, "n_validation": 300, "n_test": 360}
+_GRAY = {"model": "mlp", "hidden": 256, "code": 32, "epochs": 20, "batch_size": 128}
+_GRAY |= {"n_train": 10_000, "n_validation": 2_000, "n_test": 5_000}
+_RGB = {**_GRAY, "model": "conv", "hidden": 16, "code": 64}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "digits": _EMBEDDED,
+    "digits_rgb": _EMBEDDED,
+    "mnist": _GRAY,
+    "fashion_mnist": _GRAY,
+    "cifar10": _RGB,
+    "svhn": _RGB,
+    # whole tracks are held out, so that validation may exceed its number by a part of a track
+    "gtsrb": {**_RGB, "n_validation": 1_900},
+}
+
+#: Method -> (loss, its options). Untuned methods keep these settings in every cell. Scales are in units of the pixel
+#: range; the fixed ones (Huber, Cauchy) are the additive noise scale of the levels moderate and high, in their favour.
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "mse": ("mse", {}),
+    "l1": ("l1", {}),
+    "huber": ("huber", {"delta": 0.1}),
+    "cauchy": ("cauchy", {"scale": 0.1}),
+    "student_t": ("student_t", {"dof": 3.0, "scale": 1.0}),
+    "barron": ("barron", {"alpha": 1.0, "scale": 1.0}),
+    "alcl": ("alcl", {"alpha": 2.0, "beta": 1.0, "kappa": 1.0, "learn": ("alpha", "beta")}),
+    "alcl_kappa": ("alcl", {"alpha": 2.0, "beta": 1.0, "kappa": 1.0, "learn": ("alpha", "beta", "kappa")}),
+    "alcl_shape_frozen": ("alcl", {"alpha": 2.0, "beta": 1.0, "kappa": 1.0, "learn": ("beta",)}),
+    "alcl_scale_frozen": ("alcl", {"alpha": 2.0, "beta": 1.0, "kappa": 1.0, "learn": ("alpha",)}),
+    "alcl_frozen": ("alcl", {"alpha": 2.0, "beta": 1.0, "kappa": 1.0, "learn": ()}),
+    "alcl_unnormalized": (
+        "alcl",
+        {"alpha": 2.0, "beta": 1.0, "kappa": 1.0, "learn": ("alpha", "beta"), "normalized": False},
+    ),
+    "clean": ("mse", {}),  # the ceiling: MSE trained on clean targets
+}
+
+#: The declared grid GCL is tuned over, per cell: 4 shapes x 5 scales.
+GCL_ALPHAS = (1.0, 1.5, 2.0, 4.0)
+GCL_BETAS = (0.1, 0.25, 0.5, 1.0, 2.0)
+#: Seeds of the tuning runs: none of them is a seed of an evaluation.
+TUNING_SEEDS = (1000,)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run, fully specified. Fields left at None take the data set's entry in `SETTINGS`.
+
+    dataset: a name in `alcl.datasets.DATASETS`. level: a name in `alcl.noise.LEVELS`. loss, options: see
+    `alcl.losses.make_loss`. seed: draws noise, initialisation and batches, the same for every loss. targets: "noisy",
+    or "clean" for the ceiling. evaluate_on: "test", or "validation" (clean images held out of training, for tuning).
+
+    Raises ValueError, naming the field and its legal values, when it is made; an illegal Run does not exist.
+    """
+
+    dataset: str
+    level: str
+    loss: str = "alcl"
+    options: tuple[tuple[str, Any], ...] = ()
+    seed: int = 0
+    targets: str = "noisy"
+    evaluate_on: str = "test"
+    model: str | None = None
+    hidden: int | None = None
+    code: int | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    lr: float = 1e-3
+    loss_lr: float | None = None
+    schedule: str = "constant"
+    n_train: int | None = None
+    n_validation: int | None = None
+    n_test: int | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("dataset", self.dataset, DATASETS)
+        noise.get_level(self.level)
+        _one_of("loss", self.loss, LOSSES)
+        _one_of("targets", self.targets, ("noisy", "clean"))
+        _one_of("evaluate_on", self.evaluate_on, ("test", "validation"))
+        _one_of("schedule", self.schedule, SCHEDULES)
+        for name, value in SETTINGS[self.dataset].items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        _one_of("model", self.model, MODELS)
+        for name in ("hidden", "code", "epochs", "batch_size", "n_train", "n_validation", "n_test"):
+            _whole(name, getattr(self, name), at_least=1)
+        _whole("seed", self.seed, at_least=0)
+        if self.loss_lr is None:
+            object.__setattr__(self, "loss_lr", self.lr)
+        for name in ("lr", "loss_lr"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive; got {getattr(self, name)}")
+        # One canonical form, so that equal runs have equal digests however they were written down.
+        pairs = self.options.items() if isinstance(self.options, Mapping) else self.options
+        options = {str(k): tuple(v) if isinstance(v, list) else v for k, v in pairs}
+        object.__setattr__(self, "options", tuple(sorted(options.items())))
+        make_loss(self.loss, **dict(self.options))  # an illegal option fails here, not after an hour
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that identify this configuration (and the protocol version)."""
+        text = json.dumps({"protocol": PROTOCOL, **self.config()}, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def config(self) -> dict[str, Any]:
+        """The fields as JSON-ready values; `Run.from_config` is the inverse."""
+        return {**asdict(self), "options": {k: list(v) if isinstance(v, tuple) else v for k, v in self.options}}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Run:
+        unknown = set(config) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"config has fields that a Run does not: {', '.join(sorted(unknown))}")
+        return cls(**config)
+
+
+def method_run(method: str, dataset: str, level: str, seed: int = 0, **changes: Any) -> Run:
+    """The Run of a method of `METHODS`, or of "gcl" (then give alpha and beta); `changes` override fields of Run."""
+    if method == "gcl":
+        loss, options = "gcl", {"alpha": float(changes.pop("alpha")), "beta": float(changes.pop("beta"))}
+    else:
+        _one_of("method", method, (*METHODS, "gcl"))
+        loss, options = METHODS[method]
+    targets = "clean" if method == "clean" else "noisy"
+    return Run(dataset, level, **{"loss": loss, "options": options, "seed": seed, "targets": targets, **changes})
+
+
+def method_of(config: Mapping[str, Any]) -> str:
+    """The method's name for a record's config: a key of `METHODS`, or "gcl"; "other" for options of no named method."""
+    if config["targets"] == "clean":
+        return "clean"
+    if config["loss"] == "gcl":
+        return "gcl"
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in config["options"].items()}
+    for name, (loss, known) in METHODS.items():
+        if name != "clean" and loss == config["loss"] and known == options:
+            return name
+    return "other"
+
+
+# --- one run ----------------------------------------------------------------------------------------------------------
+
+# Independent random streams of one seed.
+_STREAMS = ("train_noise", "test_noise", "initialisation", "batches")
+
+
+def stream(seed: int, name: str) -> int:
+    """A 63-bit seed for one of the independent random streams of a run's seed."""
+    state = np.random.SeedSequence([seed, _STREAMS.index(name)]).generate_state(1, np.uint64)[0]
+    return int(state >> np.uint64(1))
+
+
+def _generator(seed: int, name: str) -> torch.Generator:
+    return torch.Generator().manual_seed(stream(seed, name))
+
+
+@functools.lru_cache(maxsize=2)
+def _load(name: str) -> Dataset:
+    return load_dataset(name)
+
+
+@dataclass(frozen=True)
+class Task:
+    """The tensors of a run: what the network sees and is told in training, and what it is judged on."""
+
+    train_inputs: torch.Tensor
+    train_targets: torch.Tensor
+    train_labels: torch.Tensor
+    eval_inputs: torch.Tensor
+    eval_clean: torch.Tensor
+    eval_labels: torch.Tensor
+
+
+def make_task(config: Run) -> Task:
+    """Draw the noise of a run. Training and validation images come from the training split, in an order that no seed
+    changes; the seed draws the noise only."""
+    data = _load(config.dataset)
+    train, validation = split_validation(data, config.n_validation, torch.Generator().manual_seed(0))
+    for name, wanted, there in (
+        ("n_train", config.n_train, len(train)),
+        ("n_test", config.n_test if config.evaluate_on == "test" else 1, len(data.x_test)),
+    ):
+        if wanted > there:
+            raise ValueError(f"{name} must be at most {there} for {config.dataset!r}; got {wanted}")
+    train = train[: config.n_train]
+    contaminate = noise.get_level(config.level)
+    clean = data.x_train[train]
+    noisy = contaminate(clean, _generator(config.seed, "train_noise"))
+    if config.evaluate_on == "test":
+        eval_clean, eval_labels = data.x_test[: config.n_test], data.y_test[: config.n_test]
+    else:
+        eval_clean, eval_labels = data.x_train[validation], data.y_train[validation]
+    eval_noisy = contaminate(eval_clean, _generator(config.seed, "test_noise"))
+    return Task(
+        train_inputs=noise.clamp_for_network(noisy),
+        train_targets=clean if config.targets == "clean" else noisy,
+        train_labels=data.y_train[train],
+        eval_inputs=noise.clamp_for_network(eval_noisy),
+        eval_clean=eval_clean,
+        eval_labels=eval_labels,
+    )
+
+
+def train(config: Run, task: Task | None = None, progress: bool = False):
+    """Train one run's model. Returns (model, criterion, History, Task)."""
+    task = make_task(config) if task is None else task
+    shape = task.train_inputs.shape[1:]
+    model = make_model(config.model, shape, config.hidden, config.code, seed=stream(config.seed, "initialisation"))
+    criterion = make_loss(config.loss, **dict(config.options))
+    history = fit(
+        model,
+        criterion,
+        task.train_inputs,
+        task.train_targets,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        lr=config.lr,
+        loss_lr=config.loss_lr,
+        schedule=config.schedule,
+        generator=_generator(config.seed, "batches"),
+        progress=progress,
+    )
+    model.eval()
+    return model, criterion, history, task
+
+
+def evaluate(model: torch.nn.Module, task: Task) -> dict[str, float]:
+    """PSNR (dB) and SSIM of reconstructions of noisy images against the clean ones; accuracy of the probe on codes."""
+    images = evaluation.in_batches(model, task.eval_inputs)
+    train_codes = evaluation.in_batches(model.encode, task.train_inputs)
+    eval_codes = evaluation.in_batches(model.encode, task.eval_inputs)
+    return {
+        "psnr": evaluation.psnr(images, task.eval_clean),
+        "ssim": evaluation.ssim(images, task.eval_clean),
+        "accuracy": evaluation.probe_accuracy(train_codes, task.train_labels, eval_codes, task.eval_labels),
+    }
+
+
+def run(config: Run, progress: bool = False) -> dict[str, Any]:
+    """Train and evaluate one configuration. The metrics are bitwise the same on every call on one machine and thread count.
+
+    Returns the record: digest, config, metrics, history (loss and loss parameters by epoch), seconds, environment, data
+    checksum, commit. Metrics that are not finite are stored as None.
+    """
+    start = time.perf_counter()
+    model, _, history, task = train(config, progress=progress)
+    trained = time.perf_counter()
+    metrics = evaluate(model, task)
+    return {
+        "digest": config.digest,
+        "config": config.config(),
+        "metrics": {name: _finite(value) for name, value in metrics.items()},
+        "history": {
+            "loss": [_finite(v, 6) for v in history.loss],
+            **{name: [_finite(v, 6) for v in values] for name, values in history.parameters.items()},
+        },
+        "seconds": {
+            "fit": round(history.seconds, 3),
+            "evaluate": round(time.perf_counter() - trained, 3),
+            "total": round(time.perf_counter() - start, 3),
+        },
+        "environment": environment(),
+        "data": _load(config.dataset).checksum,
+    }
+
+
+@functools.lru_cache(maxsize=1)
+def _commit() -> str | None:
+    """The commit of the checkout this package lies in, with "+" where tracked code differs from it; None outside git."""
+    here = Path(__file__).resolve().parent
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
+        changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "."], cwd=here, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip()[:12] + ("+" if changed.returncode else "")
+
+
+def environment() -> dict[str, Any]:
+    """What a metric may depend on beside the configuration."""
+    return {
+        "device": "cpu",
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__.split("+")[0],
+        "python": platform.python_version(),
+        "commit": _commit(),
+    }
+
+
+# --- sweeps -----------------------------------------------------------------------------------------------------------
+
+
+def _work(config: Run) -> dict[str, Any]:
+    torch.set_num_threads(1)  # one thread a process: the processes are the parallelism
+    try:
+        return run(config)
+    except Exception as error:
+        # One failed run must not lose the others; the parent reports it and exits non-zero at the end.
+        return {"digest": config.digest, "config": config.config(), "error": f"{type(error).__name__}: {error}"}
+
+
+def sweep(
+    runs: Iterable[Run],
+    store: RecordStore,
+    jobs: int = 1,
+    fresh: bool = False,
+    progress: bool = True,
+    description: str = "runs",
+) -> list[dict[str, Any]]:
+    """Run what `store` does not hold yet, in the order given, and append each record as it completes.
+
+    Killed at any moment, it loses at most the runs in flight; called again, it resumes. Returns the records of all `runs`,
+    in their order.
+
+    Args:
+        runs: configurations; repeated digests run once.
+        store: the only writer is this process.
+        jobs: worker processes, one thread each.
+        fresh: run also what is recorded, and replace those records.
+        progress: a bar with the time left (on a terminal; TQDM_DISABLE=1 silences it).
+
+    Raises:
+        RuntimeError: after everything else has run, if runs failed; it names them.
+    """
+    runs = list({config.digest: config for config in runs}.values())
+    there = {record["digest"]: record for record in store.read()}
+    todo = [config for config in runs if fresh or config.digest not in there]
+    failed = []
+    if todo:
+        for name in sorted({config.dataset for config in todo}):
+            _load(name)  # a missing data set is one clear error here, before any work
+        # With one job there is no pool: the caller's process and thread count do the work.
+        results: Iterator[dict[str, Any]] = (
+            map(run, todo)
+            if jobs == 1
+            else joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(joblib.delayed(_work)(c) for c in todo)
+        )
+        for record in tqdm(results, total=len(todo), desc=description, disable=None if progress else True):
+            if "error" in record:
+                failed.append(record)
+                continue
+            store.append(record, replace=fresh)
+            there[record["digest"]] = record
+    if failed:
+        lines = "\n".join(f"  {json.dumps(r['config'])}: {r['error']}" for r in failed)
+        raise RuntimeError(f"{len(failed)} of {len(todo)} runs failed; the others are recorded:\n{lines}")
+    return [there[config.digest] for config in runs]
+
+
+def tuning_runs(dataset: str, level: str, seeds: Sequence[int] = TUNING_SEEDS) -> list[Run]:
+    """The runs that tune GCL in one cell: the declared grid, judged on clean validation images."""
+    return [
+        method_run("gcl", dataset, level, seed, alpha=alpha, beta=beta, evaluate_on="validation")
+        for seed in seeds
+        for alpha in GCL_ALPHAS
+        for beta in GCL_BETAS
+    ]
+
+
+def oracle(records: Iterable[Mapping[str, Any]], dataset: str, level: str, measure: str) -> dict[str, float]:
+    """GCL's setting {alpha, beta} that did best in one cell's tuning runs by `measure` on clean validation images.
+
+    Chosen separately for each measure: in GCL's favour, since no user has clean validation images at all.
+
+    Raises:
+        LookupError: when tuning runs are missing.
+    """
+    wanted = {config.digest: dict(config.options) for config in tuning_runs(dataset, level)}
+    scores: dict[tuple[float, float], list[float]] = {}
+    for record in records:
+        options = wanted.pop(record["digest"], None)
+        if options is not None:
+            value = record["metrics"][measure]
+            scores.setdefault((options["alpha"], options["beta"]), []).append(-np.inf if value is None else value)
+    if wanted:
+        raise LookupError(f"{len(wanted)} tuning runs of {dataset}/{level} are not recorded")
+    alpha, beta = max(scores, key=lambda setting: (np.mean(scores[setting]), setting))
+    return {"alpha": alpha, "beta": beta}
+
+
+# --- helpers ----------------------------------------------------------------------------------------------------------
+
+
+def _one_of(name: str, value: Any, legal: Iterable[str]) -> None:
+    legal = tuple(legal)
+    if value not in legal:
+        raise ValueError(f"{name} must be one of {', '.join(legal)}; got {value!r}")
+
+
+def _whole(name: str, value: Any, at_least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise ValueError(f"{name} must be a whole number of at least {at_least}; got {value!r}")
+
+
+def _finite(value: float, digits: int | None = None) -> float | None:
+    if not np.isfinite(value):
+        return None
+    return float(value) if digits is None else float(f"{value:.{digits}g}")
