@@ -178,7 +178,7 @@ def method_of(config: Mapping[str, Any]) -> str:
     return "other"
 
 
-# --- one run ----------------------------------------------------------------------------------------------------------
+# --- one run --------------------------------------------------------------------------------------------------------
 
 # Independent random streams of one seed.
 _STREAMS = ("train_noise", "test_noise", "initialisation", "batches")
@@ -277,10 +277,10 @@ def evaluate(model: torch.nn.Module, task: Task) -> dict[str, float]:
 
 
 def run(config: Run, progress: bool = False) -> dict[str, Any]:
-    """Train and evaluate one configuration. The metrics are bitwise the same on every call on one machine and thread count.
+    """Train and evaluate one configuration; metrics are bitwise equal on every call on one machine and thread count.
 
-    Returns the record: digest, config, metrics, history (loss and loss parameters by epoch), seconds, environment, data
-    checksum, commit. Metrics that are not finite are stored as None.
+    Returns the record: digest, config, metrics, history (loss and loss parameters by epoch), seconds, environment and
+    data checksum. Metrics that are not finite are stored as None.
     """
     start = time.perf_counter()
     model, _, history, task = train(config, progress=progress)
@@ -328,7 +328,7 @@ def environment() -> dict[str, Any]:
     }
 
 
-# --- sweeps -----------------------------------------------------------------------------------------------------------
+# --- sweeps ---------------------------------------------------------------------------------------------------------
 
 
 def _work(config: Run) -> dict[str, Any]:
@@ -350,8 +350,8 @@ def sweep(
 ) -> list[dict[str, Any]]:
     """Run what `store` does not hold yet, in the order given, and append each record as it completes.
 
-    Killed at any moment, it loses at most the runs in flight; called again, it resumes. Returns the records of all `runs`,
-    in their order.
+    Killed at any moment, it loses at most the runs in flight; called again, it resumes. Returns the records of all
+    `runs`, in their order.
 
     Args:
         runs: configurations; repeated digests run once.
@@ -419,7 +419,126 @@ def oracle(records: Iterable[Mapping[str, Any]], dataset: str, level: str, measu
     return {"alpha": alpha, "beta": beta}
 
 
-# --- helpers ----------------------------------------------------------------------------------------------------------
+# --- studies --------------------------------------------------------------------------------------------------------
+
+EMBEDDED = ("digits", "digits_rgb")
+BENCHMARK = ("mnist", "cifar10", "fashion_mnist", "gtsrb")
+MEASURES = ("accuracy", "psnr")
+#: GCL "kept" is tuned once, at this level, and then used at every level, as a user would.
+KEPT_LEVEL = "moderate"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A part of the grid: data sets x levels x seeds, with the methods in phases (a phase finishes everywhere before the
+    next begins). "gcl" stands for GCL tuned per cell, and GCL tuned once and kept, each for every measure."""
+
+    datasets: tuple[str, ...]
+    levels: tuple[str, ...]
+    seeds: tuple[int, ...]
+    phases: tuple[tuple[str, ...], ...]
+    partial_levels: tuple[str, ...] | None = None  # levels of the last phase; None: all
+
+
+_CORE = ("mse", "alcl", "gcl")
+_OTHERS = ("l1", "huber", "cauchy", "student_t", "barron")
+_LEVELS = ("high", "low", "extreme", "moderate", "none")
+PROFILES: dict[str, Profile] = {
+    # retrained by every `make figures`
+    "live": Profile(EMBEDDED, _LEVELS, (0, 1, 2), (_CORE,)),
+    "embedded": Profile(EMBEDDED, _LEVELS, tuple(range(10)), (_CORE, ("alcl_kappa", "clean"), _OTHERS)),
+    # a first look at real images
+    "first": Profile(("mnist",), ("high", "low"), (0, 1, 2), (_CORE,)),
+    # everything; ordered so that MSE, GCL and ALCL finish everywhere first
+    "paper": Profile(
+        BENCHMARK,
+        _LEVELS,
+        tuple(range(10)),
+        (_CORE, ("alcl_kappa", "clean"), _OTHERS),
+        partial_levels=("high", "low", "extreme"),
+    ),
+}
+
+
+def gcl_settings(records: Sequence[Mapping[str, Any]], dataset: str, level: str) -> dict[tuple[str, str], dict]:
+    """GCL's settings in a cell: {("gcl" | "gcl_kept", measure): {alpha, beta}}, from the recorded tuning runs."""
+    return {
+        (method, measure): oracle(records, dataset, at, measure)
+        for method, at in (("gcl", level), ("gcl_kept", KEPT_LEVEL))
+        for measure in MEASURES
+    }
+
+
+def cell_runs(
+    methods: Iterable[str], records: Sequence[Mapping[str, Any]], dataset: str, level: str, seeds: Iterable[int]
+) -> list[Run]:
+    """The evaluation runs of one cell, seed by seed; `records` must hold its tuning runs if "gcl" is among `methods`."""
+    settings = gcl_settings(records, dataset, level) if "gcl" in methods else {}
+    runs = []
+    for seed in seeds:
+        for method in methods:
+            if method == "gcl":
+                runs += [method_run("gcl", dataset, level, seed, **setting) for setting in settings.values()]
+            else:
+                runs.append(method_run(method, dataset, level, seed))
+    return list({config.digest: config for config in runs}.values())
+
+
+def study_store(folder: str | Path, dataset: str) -> RecordStore:
+    """The record store of one data set's benchmark: <folder>/<dataset>.jsonl."""
+    return RecordStore(Path(folder) / f"{dataset}.jsonl")
+
+
+def run_profile(
+    name: str, folder: str | Path, jobs: int = 1, fresh: bool = False, progress: bool = True
+) -> list[dict[str, Any]]:
+    """Run what `folder` does not hold of a profile, in the profile's order; returns its records, tuning included.
+
+    Raises:
+        ValueError: unknown profile. FileNotFoundError: a data set is at hand nowhere; nothing has been run then.
+    """
+    _one_of("profile", name, PROFILES)
+    profile = PROFILES[name]
+    for dataset in profile.datasets:
+        _load(dataset)
+    done: dict[str, dict[str, Any]] = {}
+    for number, methods in enumerate(profile.phases):
+        last = number == len(profile.phases) - 1
+        for level in profile.partial_levels if last and profile.partial_levels else profile.levels:
+            for dataset in profile.datasets:
+                store = study_store(folder, dataset)
+                work = functools.partial(sweep, store=store, jobs=jobs, fresh=fresh, progress=progress)
+                tuning: list[dict[str, Any]] = []
+                if "gcl" in methods:
+                    for at in dict.fromkeys((KEPT_LEVEL, level)):
+                        # one level is the kept one of every other: it is tuned once, also under fresh
+                        missing = [c for c in tuning_runs(dataset, at) if c.digest not in done]
+                        records = work(missing, description=f"tuning gcl on {dataset}/{at}")
+                        done |= {record["digest"]: record for record in records}
+                        tuning += [done[c.digest] for c in tuning_runs(dataset, at)]
+                records = work(
+                    cell_runs(methods, tuning, dataset, level, profile.seeds), description=f"{dataset}/{level}"
+                )
+                done |= {record["digest"]: record for record in records}
+    return list(done.values())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m alcl.experiments", description="Run a profile of the experiment.")
+    parser.add_argument("--profile", default="paper", help=f"one of {', '.join(PROFILES)}")
+    parser.add_argument("--records", default="paper_figures/records", help="folder of the record stores")
+    parser.add_argument("--jobs", type=int, default=1, help="worker processes, one thread each")
+    parser.add_argument("--fresh", action="store_true", help="run again what is recorded")
+    options = parser.parse_args(arguments)
+    try:
+        run_profile(options.profile, options.records, options.jobs, options.fresh)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+# --- helpers --------------------------------------------------------------------------------------------------------
 
 
 def _one_of(name: str, value: Any, legal: Iterable[str]) -> None:
@@ -437,3 +556,7 @@ def _finite(value: float, digits: int | None = None) -> float | None:
     if not np.isfinite(value):
         return None
     return float(value) if digits is None else float(f"{value:.{digits}g}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -96,7 +96,7 @@ def alcl_loss(
     if reduction == "none":
         rho = log_correntropy(residual, alpha, beta, kappa)
         return rho if log_z is None else rho + log_z
-    return _finish(_summed(kernels.LOG_CORRENTROPY, residual, alpha, beta, kappa), residual, log_z, reduction)
+    return _finish(_summed(kernels.LOG_CORRENTROPY, residual, alpha, beta, kappa), log_z, residual, reduction)
 
 
 def generalized_correntropy_loss(input: Tensor, target: Tensor, alpha=2.0, beta=1.0, reduction: str = "mean") -> Tensor:
@@ -105,7 +105,7 @@ def generalized_correntropy_loss(input: Tensor, target: Tensor, alpha=2.0, beta=
     residual = _residual(input, target)
     if reduction == "none":
         return correntropy_loss(residual, alpha, beta)
-    return _finish(_summed(kernels.CORRENTROPY, residual, alpha, beta, 1.0), residual, None, reduction)
+    return _finish(_summed(kernels.CORRENTROPY, residual, alpha, beta, 1.0), None, residual, reduction)
 
 
 def cauchy_loss(input: Tensor, target: Tensor, scale=1.0, reduction: str = "mean") -> Tensor:
@@ -146,7 +146,10 @@ class ResidualLoss(nn.Module):
         if self.reduction == "none":
             rho, log_z = self.rho(residual), self.log_normalizer()
             return rho if log_z is None else rho + log_z
-        return _finish(self.rho_sum(residual), residual, self.log_normalizer(), self.reduction)
+        return _finish(*self._terms(residual), residual, self.reduction)
+
+    def _terms(self, residual: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.rho_sum(residual), self.log_normalizer()
 
 
 class MSELoss(ResidualLoss):
@@ -347,6 +350,7 @@ class ALCLoss(AdaptiveLoss):
             raise ValueError(f"beta must exceed beta_min={beta_min:g} when it is learned; got beta={_brief(beta)}")
         self.alpha_min, self.beta_min = floor, float(beta_min)
         self.parameter_shape, self.normalized = shape, bool(normalized)
+        self._kappa_is_one = "kappa" not in learn and bool((kappa == 1).all())
         self._store("alpha", alpha, self.alpha_min if "alpha" in learn else None)
         self._store("beta", beta, self.beta_min if "beta" in learn else None)
         # kappa = 1/alpha + q, q > 0, so that every reachable value is a density (no 1/alpha without normaliser).
@@ -387,7 +391,18 @@ class ALCLoss(AdaptiveLoss):
             )
 
     def log_normalizer(self) -> Tensor | None:
-        return log_normalizer(self.alpha, self.beta, self.kappa) if self.normalized else None
+        return self._log_z(self.alpha, self.beta, self.kappa)
+
+    def _log_z(self, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor | None:
+        if not self.normalized:
+            return None
+        return log_normalizer(alpha, beta, 1.0 if self._kappa_is_one else kappa)  # a plain 1.0 is the cheaper path
+
+    def _terms(self, residual: Tensor) -> tuple[Tensor, Tensor | None]:
+        self._check_shape(residual)
+        alpha, beta, kappa = self.alpha, self.beta, self.kappa
+        rho_sum = _summed(kernels.LOG_CORRENTROPY, residual, alpha, beta, kappa)
+        return rho_sum, self._log_z(alpha, beta, kappa)
 
     def _shown(self) -> Sequence[str]:
         return ("alpha", "beta", "kappa")
@@ -577,7 +592,7 @@ def _summed(kind: str, residual: Tensor, alpha, beta, kappa) -> Tensor:
     return kernels.Summed.apply(kind, *_arguments(residual, alpha, beta, kappa))[0]
 
 
-def _finish(rho_sum: Tensor, residual: Tensor, log_z: Tensor | None, reduction: str) -> Tensor:
+def _finish(rho_sum: Tensor, log_z: Tensor | None, residual: Tensor, reduction: str) -> Tensor:
     """Mean or sum from the sum of rho. log Z broadcasts evenly over the elements: its mean over the parameters is its
     mean over the elements."""
     count = residual.numel()
