@@ -279,8 +279,8 @@ def evaluate(model: torch.nn.Module, task: Task) -> dict[str, float]:
 def run(config: Run, progress: bool = False) -> dict[str, Any]:
     """Train and evaluate one configuration; metrics are bitwise equal on every call on one machine and thread count.
 
-    Returns the record: digest, config, metrics, history (loss and loss parameters by epoch), seconds, environment and
-    data checksum. Metrics that are not finite are stored as None.
+    Returns the record: digest, config, metrics, history (loss and loss parameters by epoch), seconds, environment
+    and data checksum. Metrics that are not finite are stored as None.
     """
     start = time.perf_counter()
     model, _, history, task = train(config, progress=progress)
@@ -472,7 +472,7 @@ def gcl_settings(records: Sequence[Mapping[str, Any]], dataset: str, level: str)
 def cell_runs(
     methods: Iterable[str], records: Sequence[Mapping[str, Any]], dataset: str, level: str, seeds: Iterable[int]
 ) -> list[Run]:
-    """The evaluation runs of one cell, seed by seed; `records` must hold its tuning runs if "gcl" is among `methods`."""
+    """The evaluation runs of one cell, seed by seed. For "gcl", `records` must hold the tuning runs."""
     settings = gcl_settings(records, dataset, level) if "gcl" in methods else {}
     runs = []
     for seed in seeds:

@@ -351,6 +351,7 @@ class ALCLoss(AdaptiveLoss):
         self.alpha_min, self.beta_min = floor, float(beta_min)
         self.parameter_shape, self.normalized = shape, bool(normalized)
         self._kappa_is_one = "kappa" not in learn and bool((kappa == 1).all())
+        self.register_load_state_dict_post_hook(ALCLoss._note_kappa)
         self._store("alpha", alpha, self.alpha_min if "alpha" in learn else None)
         self._store("beta", beta, self.beta_min if "beta" in learn else None)
         # kappa = 1/alpha + q, q > 0, so that every reachable value is a density (no 1/alpha without normaliser).
@@ -359,6 +360,11 @@ class ALCLoss(AdaptiveLoss):
             kappa - 1 / alpha if normalized and "kappa" in learn else kappa,
             0.0 if "kappa" in learn else None,
         )
+
+    @staticmethod
+    def _note_kappa(module: ALCLoss, incompatible_keys) -> None:
+        kappa = module._buffers.get("fixed_kappa")
+        module._kappa_is_one = kappa is not None and bool((kappa == 1).all())
 
     @property
     def alpha(self) -> Tensor:
