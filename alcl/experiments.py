@@ -331,13 +331,17 @@ def environment() -> dict[str, Any]:
 # --- sweeps ---------------------------------------------------------------------------------------------------------
 
 
-def _work(config: Run) -> dict[str, Any]:
-    torch.set_num_threads(1)  # one thread a process: the processes are the parallelism
+def _attempt(config: Run) -> dict[str, Any]:
     try:
         return run(config)
     except Exception as error:
-        # One failed run must not lose the others; the parent reports it and exits non-zero at the end.
+        # One failed run must not lose the others; the sweep reports it when everything else has run.
         return {"digest": config.digest, "config": config.config(), "error": f"{type(error).__name__}: {error}"}
+
+
+def _work(config: Run) -> dict[str, Any]:
+    torch.set_num_threads(1)  # one thread a process: the processes are the parallelism
+    return _attempt(config)
 
 
 def sweep(
@@ -372,7 +376,7 @@ def sweep(
             _load(name)  # a missing data set is one clear error here, before any work
         # With one job there is no pool: the caller's process and thread count do the work.
         results: Iterator[dict[str, Any]] = (
-            map(run, todo)
+            map(_attempt, todo)
             if jobs == 1
             else joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(joblib.delayed(_work)(c) for c in todo)
         )

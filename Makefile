@@ -1,0 +1,81 @@
+# The only entry point. `make` alone prints help.
+#
+#   make figures PROFILE=paper      train whatever the full grid has no record of, then draw
+#   make setup PYTHON=python3.12    another interpreter
+#
+# Setup is a virtual environment from the lock file, unless a conda environment is active (environment.yml) or VENV=none.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON  ?= python3
+VENV    ?= .venv
+JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
+PROFILE ?= live
+FRESH   ?=
+NOTEBOOKS ?=
+RECORDS ?= paper_figures/records
+
+ifneq ($(CONDA_PREFIX),)
+  VENV := none
+endif
+ifeq ($(VENV),none)
+  PY    := $(PYTHON)
+  READY :=
+else
+  PY    := $(VENV)/bin/python
+  READY := $(VENV)/.ready
+endif
+
+# The notebooks' kernel must be this environment's python, and figures the same bytes every time.
+export SOURCE_DATE_EPOCH := 0
+export PYTHONHASHSEED := 0
+
+.PHONY: help setup figures test test-deep runs notebooks check audit bench lock clean
+
+help:  ## print this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+setup: $(READY)  ## the virtual environment from the lock file, once; every target calls it when needed
+
+figures: $(READY)  ## execute every notebook and write all of paper_figures/ (PROFILE=paper trains the full grid first)
+ifneq ($(PROFILE),live)
+	$(PY) -m alcl.experiments --profile $(PROFILE) --records $(RECORDS) --jobs $(JOBS) $(if $(FRESH),--fresh)
+endif
+	$(PY) notebooks/execute.py --jobs $(JOBS) $(NOTEBOOKS)
+
+notebooks: figures  ## the same: notebooks are executed, paired and their figures written together
+
+runs: $(READY)  ## the sweep alone: PROFILE=paper, JOBS=, FRESH=1; resumes where it stopped
+	$(PY) -m alcl.experiments --profile $(if $(filter live,$(PROFILE)),paper,$(PROFILE)) --records $(RECORDS) --jobs $(JOBS) $(if $(FRESH),--fresh)
+
+# nbval runs the committed notebooks and compares tagged outputs; their figures go to build/, not over the committed ones.
+test: $(READY)  ## unit and property tests, the gates, and nbval over every notebook
+	$(PY) -m pytest tests -n $(JOBS) --dist loadscope
+	TQDM_DISABLE=1 OMP_NUM_THREADS=1 ALCL_FIGURES=$(CURDIR)/build/nbval_figures \
+	  $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 300 -p no:cacheprovider -n $(JOBS) --dist loadscope notebooks
+
+test-deep: $(READY)  ## the property tests with 10,000 examples each (hours)
+	HYPOTHESIS_PROFILE=deep $(PY) -m pytest tests -n $(JOBS) --dist loadscope
+
+check: $(READY)  ## lint, format, pairing of notebooks
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m pytest -q tests/test_notebooks.py tests/test_manifest.py tests/test_environment.py
+
+lock:  ## resolve every pin again (needs uv)
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.10 --no-annotate \
+	  --custom-compile-command "make lock" --upgrade --output-file requirements.lock
+
+clean:  ## remove what can be made again, but not the environment
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+	find . -name '*.lock' -path '*paper_figures*' -delete

@@ -1,0 +1,268 @@
+"""Run, its digest, one run end to end on the embedded digits, the sweep, and the tuning of GCL."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from alcl import experiments
+from alcl.experiments import METHODS, PROFILES, Run, cell_runs, method_of, method_run, oracle, run, sweep, tuning_runs
+from alcl.records import RecordStore
+
+SMALL = {"epochs": 2, "n_train": 200, "n_test": 100}
+
+
+# --- configuration ---------------------------------------------------------------------------------------------------
+
+
+def test_settings_of_the_data_set_fill_what_is_not_given():
+    config = Run("mnist", "high")
+    assert (config.hidden, config.code, config.epochs, config.n_train) == (256, 32, 20, 10_000)
+    assert Run("mnist", "high", epochs=3).epochs == 3
+    assert config.loss_lr == config.lr
+
+
+def test_equal_runs_have_equal_digests_however_they_are_written_down():
+    a = Run("digits", "low", "alcl", {"alpha": 2.0, "learn": ("alpha", "beta")})
+    b = Run("digits", "low", "alcl", (("learn", ["alpha", "beta"]), ("alpha", 2.0)))
+    assert a == b
+    assert a.digest == b.digest
+    assert Run.from_config(json.loads(json.dumps(a.config()))) == a
+
+
+def test_every_field_enters_the_digest():
+    base = Run("digits", "low")
+    changes = {
+        "dataset": "digits_rgb",
+        "level": "high",
+        "loss": "mse",
+        "options": {"alpha": 1.5},
+        "seed": 1,
+        "targets": "clean",
+        "evaluate_on": "validation",
+        "model": "conv",
+        "hidden": 32,
+        "code": 8,
+        "epochs": 3,
+        "batch_size": 16,
+        "lr": 2e-3,
+        "loss_lr": 2e-3,
+        "schedule": "cosine",
+        "n_train": 100,
+        "n_validation": 200,
+        "n_test": 50,
+    }
+    assert set(changes) == set(base.config())
+    digests = {Run(**{**base.config(), name: value}).digest for name, value in changes.items()}
+    assert len(digests | {base.digest}) == len(changes) + 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"dataset": "mnits"}, "dataset must be one of digits"),
+        ({"level": "huge"}, "level must be one of none, low"),
+        ({"loss": "mae"}, "loss must be one of mse"),
+        ({"options": {"alpha": 1.0}}, "alpha must exceed 1/kappa"),
+        ({"options": {"gamma": 1.0}}, "gamma"),
+        ({"targets": "dirty"}, "targets must be one of noisy, clean"),
+        ({"evaluate_on": "train"}, "evaluate_on must be one of test, validation"),
+        ({"model": "vit"}, "model must be one of mlp, conv"),
+        ({"schedule": "step"}, "schedule must be one of constant, cosine"),
+        ({"epochs": 0}, "epochs must be a whole number of at least 1"),
+        ({"epochs": 2.5}, "epochs must be a whole number"),
+        ({"seed": -1}, "seed must be a whole number of at least 0"),
+        ({"lr": 0.0}, "lr must be positive"),
+    ],
+)
+def test_an_illegal_run_does_not_exist(wrong, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        Run(**{"dataset": "digits", "level": "high", **wrong})
+    assert "\n" not in str(caught.value)
+
+
+def test_from_config_refuses_unknown_fields():
+    with pytest.raises(ValueError, match="epoch"):
+        Run.from_config({"dataset": "digits", "level": "low", "epoch": 3})
+
+
+def test_too_many_images_are_refused_before_training():
+    with pytest.raises(ValueError, match="n_train must be at most 1137"):
+        run(Run("digits", "low", n_train=5000))
+
+
+def test_every_named_method_can_be_built_and_recognised():
+    for name in METHODS:
+        assert method_of(method_run(name, "digits", "low").config()) == name
+    assert method_of(method_run("gcl", "digits", "low", alpha=2, beta=1).config()) == "gcl"
+    assert method_of(Run("digits", "low", "alcl", {"beta": 0.7}).config()) == "other"
+    with pytest.raises(ValueError, match="method must be one of mse"):
+        method_run("msee", "digits", "low")
+
+
+# --- one run ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_repeats_bitwise():
+    config = method_run("alcl", "digits", "high", **SMALL)
+    first, second = run(config), run(config)
+    assert first["metrics"] == second["metrics"]
+    assert first["history"] == second["history"]
+    assert set(first["metrics"]) == {"psnr", "ssim", "accuracy"}
+    assert first["digest"] == config.digest
+    assert Run.from_config(first["config"]) == config
+    json.dumps(first, allow_nan=False)
+
+
+def test_a_run_leaves_the_global_generator_alone():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    run(method_run("mse", "digits", "low", **SMALL))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_seeds_are_paired_across_methods_and_differ_across_seeds():
+    mse, alcl = (experiments.make_task(method_run(m, "digits", "high", 4, **SMALL)) for m in ("mse", "alcl"))
+    assert torch.equal(mse.train_targets, alcl.train_targets)
+    assert torch.equal(mse.eval_inputs, alcl.eval_inputs)
+    other = experiments.make_task(method_run("mse", "digits", "high", 5, **SMALL))
+    assert not torch.equal(mse.train_targets, other.train_targets)
+    assert torch.equal(mse.train_labels, other.train_labels)  # the same images, other noise
+    streams = {experiments.stream(seed, name) for seed in range(50) for name in experiments._STREAMS}
+    assert len(streams) == 200
+
+
+def test_the_ceiling_sees_noisy_inputs_and_clean_targets():
+    clean, mse = (experiments.make_task(method_run(m, "digits", "high", **SMALL)) for m in ("clean", "mse"))
+    assert torch.equal(clean.train_inputs, mse.train_inputs)
+    assert clean.train_targets.min() >= 0
+    assert clean.train_targets.max() <= 1
+    assert mse.train_targets.abs().max() > 2
+
+
+def test_inputs_are_clamped_and_targets_are_not():
+    task = experiments.make_task(method_run("mse", "digits", "extreme", **SMALL))
+    assert task.train_inputs.min() >= -1
+    assert task.train_inputs.max() <= 2
+    assert task.train_targets.max() > 2
+
+
+def test_validation_images_are_never_trained_or_tested_on():
+    config = method_run("mse", "digits", "none", evaluate_on="validation")
+    task = experiments.make_task(config)
+    rows = {tuple(image.flatten().tolist()) for image in task.train_targets}
+    held_out = [tuple(image.flatten().tolist()) in rows for image in task.eval_clean]
+    assert len(held_out) == config.n_validation
+    # two digits of the data set may coincide pixel by pixel; whole overlap may not
+    assert np.mean(held_out) < 0.02
+    test = experiments.make_task(method_run("mse", "digits", "none"))
+    assert test.eval_clean.shape[0] == 360
+
+
+def test_robust_training_beats_mse_under_heavy_noise():
+    # the direction that every other claim rests on; the sizes are in the records
+    results = {
+        m: run(method_run(m, "digits", "high", epochs=20, evaluate_on="validation"))["metrics"] for m in ("mse", "alcl")
+    }
+    assert results["alcl"]["psnr"] > results["mse"]["psnr"] + 1
+
+
+# --- sweeps ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_sweep_resumes_and_does_not_repeat(tmp_path, monkeypatch):
+    runs = [method_run("mse", "digits", "low", seed, **SMALL) for seed in range(3)]
+    store = RecordStore(tmp_path / "digits.jsonl")
+    sweep(runs[:1], store, progress=False)
+    calls = []
+    monkeypatch.setattr(experiments, "run", lambda config: calls.append(config) or _fake(config, 0.5))
+    records = sweep([*runs, runs[0]], store, progress=False)
+    assert calls == runs[1:]
+    assert [r["digest"] for r in records] == [c.digest for c in runs]
+    sweep(runs, store, progress=False, fresh=True)
+    assert calls == [*runs[1:], *runs]
+    assert len(store.read()) == 3
+
+
+def test_worker_processes_give_the_same_metrics(tmp_path):
+    runs = [method_run("alcl", "digits", "high", seed, **SMALL) for seed in range(2)]
+    alone = sweep(runs, RecordStore(tmp_path / "one.jsonl"), jobs=1, progress=False)
+    two = sweep(runs, RecordStore(tmp_path / "two.jsonl"), jobs=2, progress=False)
+    assert [r["metrics"] for r in alone] == [r["metrics"] for r in two]
+
+
+def test_a_failed_run_is_named_and_the_others_are_kept(tmp_path, monkeypatch):
+    runs = [method_run("mse", "digits", "low", seed, **SMALL) for seed in range(3)]
+
+    def breaks(config):
+        if config.seed == 1:
+            raise ArithmeticError("no luck")
+        return _fake(config, 0.5)
+
+    monkeypatch.setattr(experiments, "run", breaks)
+    store = RecordStore(tmp_path / "digits.jsonl")
+    with pytest.raises(RuntimeError, match=r"1 of 3 runs failed.*\n.*no luck"):
+        sweep(runs, store, progress=False)
+    assert store.digests() == {runs[0].digest, runs[2].digest}
+
+
+def test_an_absent_data_set_is_one_clear_error_and_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALCL_DATA", str(tmp_path / "nowhere"))
+    experiments._load.cache_clear()
+    with pytest.raises(FileNotFoundError, match="mnist"):
+        experiments.run_profile("first", tmp_path / "records", progress=False)
+    assert not (tmp_path / "records").exists()
+    with pytest.raises(ValueError, match="profile must be one of live"):
+        experiments.run_profile("papr", tmp_path / "records")
+
+
+def test_the_command_line_reports_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ALCL_DATA", str(tmp_path / "nowhere"))
+    experiments._load.cache_clear()
+    assert experiments.main(["--profile", "first", "--records", str(tmp_path / "records")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+
+
+# --- tuning ----------------------------------------------------------------------------------------------------------
+
+
+def _fake(config, accuracy, psnr=10.0):
+    return {
+        "digest": config.digest,
+        "config": config.config(),
+        "metrics": {"accuracy": accuracy, "psnr": psnr, "ssim": 0.1},
+        "history": {},
+        "seconds": {"fit": 1.0, "evaluate": 0.0, "total": 1.0},
+    }
+
+
+def test_the_oracle_is_the_best_validation_setting_of_each_measure():
+    runs = tuning_runs("digits", "high")
+    assert len({dict(c.options)["alpha"] for c in runs}) >= 4
+    assert len({dict(c.options)["beta"] for c in runs}) >= 4
+    assert all(c.evaluate_on == "validation" for c in runs)
+    records = [_fake(c, accuracy=0.1, psnr=5.0) for c in runs]
+    records[3]["metrics"]["accuracy"] = 0.9
+    records[7]["metrics"]["psnr"] = 50.0
+    records[8]["metrics"]["psnr"] = None  # a run that diverged can be the best of nothing
+    assert oracle(records, "digits", "high", "accuracy") == dict(runs[3].options)
+    assert oracle(records, "digits", "high", "psnr") == dict(runs[7].options)
+    with pytest.raises(LookupError, match="1 tuning runs of digits/high"):
+        oracle(records[1:], "digits", "high", "psnr")
+
+
+def test_tuning_seeds_are_no_evaluation_seeds():
+    for profile in PROFILES.values():
+        assert not set(profile.seeds) & set(experiments.TUNING_SEEDS)
+
+
+def test_a_cell_runs_every_method_once_a_seed_and_gcl_at_its_tuned_settings():
+    records = [_fake(c, accuracy=0.1) for at in ("high", "moderate") for c in tuning_runs("digits", at)]
+    records[3]["metrics"]["accuracy"] = 0.9
+    runs = cell_runs(("mse", "gcl"), records, "digits", "high", (0, 1))
+    assert sum(c.loss == "mse" for c in runs) == 2
+    assert len(runs) == len({c.digest for c in runs})
+    assert records[3]["config"]["options"] in [c.config()["options"] for c in runs if c.seed == 0]
