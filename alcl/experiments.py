@@ -306,7 +306,7 @@ def run(config: Run, progress: bool = False) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=1)
 def _commit() -> str | None:
-    """The commit of the checkout this package lies in, with "+" where tracked code differs from it; None outside git."""
+    """The commit of the checkout this package lies in, "+" if tracked code differs; None outside git."""
     here = Path(__file__).resolve().parent
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
@@ -434,7 +434,7 @@ KEPT_LEVEL = "moderate"
 
 @dataclass(frozen=True)
 class Profile:
-    """A part of the grid: data sets x levels x seeds, with the methods in phases (a phase finishes everywhere before the
+    """A part of the grid: data sets x levels x seeds, with the methods in phases (one finishes everywhere before the
     next begins). "gcl" stands for GCL tuned per cell, and GCL tuned once and kept, each for every measure."""
 
     datasets: tuple[str, ...]
@@ -563,4 +563,7 @@ def _finite(value: float, digits: int | None = None) -> float | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Worker processes unpickle Run by its module's name, which must not be "__main__".
+    from alcl import experiments
+
+    sys.exit(experiments.main())

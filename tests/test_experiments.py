@@ -1,6 +1,7 @@
 """Run, its digest, one run end to end on the embedded digits, the sweep, and the tuning of GCL."""
 
 import json
+import runpy
 
 import numpy as np
 import pytest
@@ -224,6 +225,16 @@ def test_the_command_line_reports_one_line(tmp_path, monkeypatch, capsys):
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
+
+
+def test_run_as_a_module_the_work_is_done_under_the_modules_own_name(monkeypatch):
+    # as "__main__" its classes cannot be unpickled in worker processes
+    called = []
+    monkeypatch.setattr(experiments, "main", lambda: called.append(True) or 7)
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("alcl.experiments", run_name="__main__")
+    assert caught.value.code == 7
+    assert called
 
 
 # --- tuning ----------------------------------------------------------------------------------------------------------
