@@ -71,6 +71,9 @@ check: $(READY)  ## lint, format, pairing of notebooks
 	$(PY) -m ruff format --check .
 	$(PY) -m pytest -q tests/test_notebooks.py tests/test_manifest.py tests/test_environment.py
 
+audit: $(READY)  ## rerun a random sample of the embedded records and compare (N=10 SEED=0 PROFILE=embedded)
+	$(PY) -m alcl.experiments --profile $(if $(filter live,$(PROFILE)),embedded,$(PROFILE)) --records $(RECORDS) --audit $(or $(N),10) --seed $(or $(SEED),0)
+
 lock:  ## resolve every pin again (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.10 --no-annotate \
 	  --custom-compile-command "make lock" --upgrade --output-file requirements.lock

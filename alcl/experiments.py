@@ -527,14 +527,75 @@ def run_profile(
     return list(done.values())
 
 
+#: How far a rerun may differ from its record. On one machine and thread count it is equal bit by bit; another thread
+#: count or processor sums in another order, and training amplifies the last bits.
+AUDIT_TOLERANCE = {"psnr": 0.25, "ssim": 0.02, "accuracy": 0.02}
+
+
+def audit(
+    records: Iterable[Mapping[str, Any]], sample: int, seed: int = 0, progress: bool = True
+) -> list[dict[str, Any]]:
+    """Rerun a random sample of records and compare.
+
+    Returns one entry a rerun: {"config", "difference": {measure: |rerun - record|}, "equal": bitwise, "passed"}.
+
+    Raises:
+        ValueError: no record to sample from.
+    """
+    records = sorted(records, key=lambda record: record["digest"])
+    if not records:
+        raise ValueError("records must hold at least one record to audit; got none")
+    chosen = np.random.default_rng(seed).choice(len(records), size=min(sample, len(records)), replace=False)
+    report = []
+    for index in tqdm(chosen, desc="audit", disable=None if progress else True):
+        record = records[index]
+        again = run(Run.from_config(record["config"]))
+        difference = {}
+        for measure, value in record["metrics"].items():
+            new = again["metrics"][measure]
+            both = value is not None and new is not None
+            difference[measure] = abs(new - value) if both else (0.0 if new is value else float("inf"))
+        report.append(
+            {
+                "config": record["config"],
+                "difference": difference,
+                "equal": again["metrics"] == record["metrics"],
+                "passed": again["data"] == record["data"]
+                and all(difference[measure] <= bound for measure, bound in AUDIT_TOLERANCE.items()),
+            }
+        )
+    return report
+
+
+def _print_audit(folder: Path, datasets: Iterable[str], sample: int, seed: int) -> int:
+    records = [record for dataset in datasets for record in study_store(folder, dataset).read()]
+    torch.set_num_threads(1)  # as the sweeps' workers
+    report = audit(records, sample, seed)
+    for entry in report:
+        config, difference = entry["config"], entry["difference"]
+        verdict = "equal" if entry["equal"] else "close" if entry["passed"] else "DIFFERS"
+        name = f"{config['dataset']}/{config['level']}/{method_of(config)} seed {config['seed']}"
+        print(f"{verdict:8}{name:42}" + "  ".join(f"{m} {d:.2g}" for m, d in difference.items()))
+    failed = sum(not entry["passed"] for entry in report)
+    print(
+        f"{len(report)} reruns: {sum(entry['equal'] for entry in report)} equal bit by bit, {failed} out of tolerance"
+    )
+    return 1 if failed else 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m alcl.experiments", description="Run a profile of the experiment.")
     parser.add_argument("--profile", default="paper", help=f"one of {', '.join(PROFILES)}")
     parser.add_argument("--records", default="paper_figures/records", help="folder of the record stores")
     parser.add_argument("--jobs", type=int, default=1, help="worker processes, one thread each")
     parser.add_argument("--fresh", action="store_true", help="run again what is recorded")
+    parser.add_argument("--audit", type=int, metavar="N", help="rerun N records of the profile's data sets and compare")
+    parser.add_argument("--seed", type=int, default=0, help="draws the records to audit")
     options = parser.parse_args(arguments)
     try:
+        if options.audit is not None:
+            _one_of("profile", options.profile, PROFILES)
+            return _print_audit(Path(options.records), PROFILES[options.profile].datasets, options.audit, options.seed)
         run_profile(options.profile, options.records, options.jobs, options.fresh)
     except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)

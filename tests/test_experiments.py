@@ -237,6 +237,19 @@ def test_run_as_a_module_the_work_is_done_under_the_modules_own_name(monkeypatch
     assert called
 
 
+def test_an_audit_passes_what_repeats_and_fails_what_does_not():
+    records = [run(method_run(m, "digits", "high", **SMALL)) for m in ("mse", "alcl")]
+    report = experiments.audit(records, sample=5, progress=False)
+    assert len(report) == 2
+    assert all(entry["equal"] and entry["passed"] for entry in report)
+    records[0]["metrics"]["accuracy"] += 0.05
+    assert sorted(entry["passed"] for entry in experiments.audit(records, 2, progress=False)) == [False, True]
+    records[1]["metrics"]["psnr"] = None
+    assert not any(entry["passed"] for entry in experiments.audit(records, 2, progress=False))
+    with pytest.raises(ValueError, match="records must hold at least one"):
+        experiments.audit([], 2)
+
+
 # --- tuning ----------------------------------------------------------------------------------------------------------
 
 
