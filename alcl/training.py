@@ -67,7 +67,8 @@ def fit(
         ValueError: naming the argument and its legal values, before anything is trained.
     """
     _check(inputs, targets, epochs, batch_size, schedule)
-    optimizer = torch.optim.Adam(optimizer_groups(model, criterion, lr, loss_lr, weight_decay))
+    # fused: one pass over each tensor instead of eight, a quarter of a step of the small networks
+    optimizer = torch.optim.Adam(optimizer_groups(model, criterion, lr, loss_lr, weight_decay), fused=True)
     count = len(inputs)
     total = epochs * math.ceil(count / batch_size)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total) if schedule == "cosine" else None
