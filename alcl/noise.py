@@ -120,10 +120,8 @@ class Noise:
             pixels = flat[start : start + CHUNK].to(generator.device, torch.float64)
             # One row an element: the draws of element i do not depend on how many elements follow it.
             shape = (pixels.numel(), self.uniforms)
-            uniforms = torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device).clamp_(
-                min=SMALLEST_UNIFORM
-            )
-            noisy = self.contaminate(pixels, *uniforms.unbind(-1))
+            uniforms = torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device)
+            noisy = self.contaminate(pixels, *uniforms.clamp(min=SMALLEST_UNIFORM).unbind(-1))
             out[start : start + CHUNK] = noisy.clamp(-largest, largest).to(x.dtype)
         return out.reshape(x.shape)
 

@@ -239,6 +239,13 @@ def test_corner_uniforms_stay_finite(law, corner, monkeypatch):
     assert torch.isfinite(law(torch.zeros(3), generator())).all()
 
 
+def test_a_uniform_of_zero_is_a_far_tail_draw_and_not_an_overflow(monkeypatch):
+    # Of 2**54 draws the largest Laplace noise is about 54 log 2 = 37 scales, the largest Gaussian about 9.
+    monkeypatch.setattr(torch, "rand", lambda shape, **k: torch.zeros(shape, dtype=torch.float64))
+    for law, largest in ((LaplaceNoise(1), 38), (StudentTNoise(1, math.inf), 9), (AlphaStableNoise(2, 1), 13)):
+        assert law(torch.zeros(1), generator()).abs().item() <= largest
+
+
 def test_noise_records_no_gradient():
     x = torch.rand(4, requires_grad=True)
     assert not LEVELS["low"](x, generator()).requires_grad
