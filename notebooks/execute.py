@@ -138,7 +138,10 @@ def prepare_environment(out: Path) -> None:
 def execute_all(
     names: Sequence[str], parameters: dict[str, dict[str, Any]], out: Path, jobs: int, bar: tqdm[Any]
 ) -> list[str]:
-    """Execute the notebooks, the one that draws the figures after all the others. Returns the names of those that failed or were not run."""
+    """Execute the notebooks, the one that draws the figures after all the others.
+
+    Returns the names of those that failed, or were not run because others had.
+    """
     failed: list[str] = []
     pool = ThreadPoolExecutor(jobs)  # the work is in the kernels, which are processes
     try:
