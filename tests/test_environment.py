@@ -1,4 +1,4 @@
-"""One set of versions in three files: pyproject.toml has ranges, requirements.lock pins, environment.yml installs them."""
+"""Three files speak of versions: pyproject.toml of ranges, requirements.lock of pins; environment.yml installs the lock."""
 
 import re
 import sys
