@@ -106,7 +106,8 @@ def _gradients(kind: str, grad: Tensor, residual: Tensor, alpha: Tensor, beta: T
     log_u = torch.where(zero, torch.ones_like(residual), residual).abs().log() - beta.log()
     logit = alpha * log_u
     # log h without kappa; h itself is 0 at e = 0
-    log_h = F.logsigmoid(logit) if kind == LOG_CORRENTROPY else logit - logit.exp()
+    # The clamp: beyond e^50, h is 0, and an infinite exp would make 0 * inf of its second derivative.
+    log_h = F.logsigmoid(logit) if kind == LOG_CORRENTROPY else logit - logit.clamp(max=50.0).exp()
     weight = kappa if kind == LOG_CORRENTROPY else torch.ones_like(kappa)
     h = torch.where(zero, torch.zeros_like(log_h), log_h.exp()) * weight
     d_residual = d_alpha = d_beta = d_kappa = None

@@ -11,6 +11,7 @@ no error; compare losses of one method over time, never values of different meth
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +26,8 @@ from .densities import log_normalizer
 REDUCTIONS = ("none", "mean", "sum")
 # Forward passes in training mode, without a single optimizer step on the loss parameters, after which we warn.
 PATIENCE = 200
+# kappa alpha stays a hair above 1: exactly there Z is infinite, and softplus can round to 0.
+_HAIR = 1 + 1e-6
 
 
 # --- elementwise functions of the residual --------------------------------------------------------------------------
@@ -91,7 +94,7 @@ def alcl_loss(
     The value may be negative; see the module's docstring.
     """
     _check_reduction(reduction)
-    residual, alpha, beta, kappa = _arguments(_residual(input, target), alpha, beta, kappa)
+    residual, alpha, beta, kappa = _enlarged(*_arguments(_residual(input, target), alpha, beta, kappa))
     log_z = log_normalizer(alpha, beta, kappa) if normalized else None
     if reduction == "none":
         rho = log_correntropy(residual, alpha, beta, kappa)
@@ -102,10 +105,10 @@ def alcl_loss(
 def generalized_correntropy_loss(input: Tensor, target: Tensor, alpha=2.0, beta=1.0, reduction: str = "mean") -> Tensor:
     """Generalized correntropy loss of input - target, reduced; see `correntropy_loss`."""
     _check_reduction(reduction)
-    residual = _residual(input, target)
+    residual, alpha, beta, one = _enlarged(*_arguments(_residual(input, target), alpha, beta, 1.0))
     if reduction == "none":
         return correntropy_loss(residual, alpha, beta)
-    return _finish(_summed(kernels.CORRENTROPY, residual, alpha, beta, 1.0), None, residual, reduction)
+    return _finish(_summed(kernels.CORRENTROPY, residual, alpha, beta, one), None, residual, reduction)
 
 
 def cauchy_loss(input: Tensor, target: Tensor, scale=1.0, reduction: str = "mean") -> Tensor:
@@ -228,7 +231,7 @@ class AdaptiveLoss(ResidualLoss):
     def __init__(self, reduction: str = "mean"):
         super().__init__(reduction)
         self._forwards = 0
-        self._versions: tuple | None = None
+        self._first: list[Tensor] = []  # the learnable parameters' values at the first forward pass
 
     def _store(self, name: str, value: Tensor, floor: float | None) -> None:
         if floor is None:
@@ -238,7 +241,9 @@ class AdaptiveLoss(ResidualLoss):
 
     def _value(self, name: str, floor: float | Tensor) -> Tensor:
         raw = self._parameters.get(f"raw_{name}")
-        return self._buffers[f"fixed_{name}"] if raw is None else floor + F.softplus(raw)
+        if raw is None:
+            return _at_least_float32(self._buffers[f"fixed_{name}"])
+        return floor + F.softplus(_at_least_float32(raw))
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         if self.training and not torch.compiler.is_compiling():
@@ -246,26 +251,37 @@ class AdaptiveLoss(ResidualLoss):
         return super().forward(input, target)
 
     def _watch(self) -> None:
-        """Warn once if the learnable parameters have seen many forward passes and no in-place update."""
+        """Warn once if the learnable parameters still have their first values after many forward passes."""
         if self._forwards > PATIENCE or not torch.is_grad_enabled():
             return
-        versions = tuple((id(p), p._version) for p in self.parameters() if p.requires_grad)
-        if not versions or versions != self._versions:
-            self._versions, self._forwards = versions, 0
+        # torch.func.functional_call puts plain tensors in their place, and no optimizer is to be expected.
+        learnable = [p for p in self.parameters() if p.requires_grad and isinstance(p, nn.Parameter)]
+        if not learnable:
+            return
+        if self._forwards == 0:
+            self._first = [p.detach().clone() for p in learnable]
         self._forwards += 1
-        if self._forwards > PATIENCE:
+        if self._forwards <= PATIENCE:
+            return
+        # Values, not version counters: fused optimizers, and those that write to p.data, leave the counters alone.
+        first, self._first = self._first, []
+        if len(first) == len(learnable) and all(map(torch.equal, learnable, first)):
             names = ", ".join(name.removeprefix("raw_") for name, _ in self.named_parameters())
             warnings.warn(
                 f"{type(self).__name__}: {PATIENCE} forward passes in training mode and its learnable parameters "
                 f"({names}) were never updated. Give them to the optimizer, for example "
                 "torch.optim.Adam(alcl.optimizer_groups(model, criterion, lr=1e-3)), or fix them with learn=().",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,  # the caller's line: above are nn.Module's two
             )
 
+    def _apply(self, fn, recurse=True):
+        self._forwards, self._first = 0, []  # another type or device: nothing to compare with
+        return super()._apply(fn, recurse)
+
     def __getstate__(self):
-        # ids and counters mean nothing in another process or in a copy
-        return {**super().__getstate__(), "_forwards": 0, "_versions": None}
+        # a copy, or another process, counts afresh
+        return {**super().__getstate__(), "_forwards": 0, "_first": []}
 
     def _shown(self) -> Sequence[str]:
         return ()
@@ -329,42 +345,48 @@ class ALCLoss(AdaptiveLoss):
     ):
         super().__init__(reduction)
         learn = _check_learn(learn, ("alpha", "beta", "kappa"))
-        shape = torch.Size(parameter_shape)
+        shape = _check_parameter_shape(parameter_shape)
         alpha, beta, kappa = (
             _parameter(name, value, shape) for name, value in (("alpha", alpha), ("beta", beta), ("kappa", kappa))
         )
-        _positive("beta_min", beta_min)
-        _positive("alpha_min", alpha_min)
+        alpha_min, beta_min = _positive("alpha_min", alpha_min), _positive("beta_min", beta_min)
         if normalized and bool((kappa * alpha <= 1).any()):
             raise ValueError(
                 "alpha must exceed 1/kappa, or the density cannot be normalised (alpha > 1 for kappa = 1); got "
                 f"alpha={_brief(alpha)}, kappa={_brief(kappa)}"
             )
-        floor = float(alpha_min)
+        floor = alpha_min
         if normalized and "kappa" not in learn:
-            # A hair above 1/kappa: exactly there Z is infinite, and softplus can round to 0.
-            floor = max(floor, float((1 / kappa).max()) * (1 + 1e-6))
+            floor = max(floor, float((1 / kappa).max()) * _HAIR)
         if "alpha" in learn and bool((alpha <= floor).any()):
             raise ValueError(f"alpha must exceed alpha_min={floor:g} when it is learned; got alpha={_brief(alpha)}")
         if "beta" in learn and bool((beta <= beta_min).any()):
             raise ValueError(f"beta must exceed beta_min={beta_min:g} when it is learned; got beta={_brief(beta)}")
-        self.alpha_min, self.beta_min = floor, float(beta_min)
+        if normalized and "kappa" in learn and bool((kappa * alpha <= _HAIR).any()):
+            raise ValueError(f"kappa must exceed 1/alpha by 1e-6 of it when it is learned; got kappa={_brief(kappa)}")
+        self.alpha_min, self.beta_min = floor, beta_min
         self.parameter_shape, self.normalized = shape, bool(normalized)
-        self._kappa_is_one = "kappa" not in learn and bool((kappa == 1).all())
-        self.register_load_state_dict_post_hook(ALCLoss._note_kappa)
         self._store("alpha", alpha, self.alpha_min if "alpha" in learn else None)
         self._store("beta", beta, self.beta_min if "beta" in learn else None)
         # kappa = 1/alpha + q, q > 0, so that every reachable value is a density (no 1/alpha without normaliser).
         self._store(
             "kappa",
-            kappa - 1 / alpha if normalized and "kappa" in learn else kappa,
+            kappa - _HAIR / alpha if normalized and "kappa" in learn else kappa,
             0.0 if "kappa" in learn else None,
         )
+        self._note_kappa()
+        self.register_load_state_dict_post_hook(ALCLoss._note_kappa)
 
-    @staticmethod
-    def _note_kappa(module: ALCLoss, incompatible_keys) -> None:
-        kappa = module._buffers.get("fixed_kappa")
-        module._kappa_is_one = kappa is not None and bool((kappa == 1).all())
+    def _note_kappa(self, _=None) -> None:
+        # The tensor, not a flag: torch.func.functional_call may put another kappa in its place.
+        kappa = self._buffers.get("fixed_kappa")
+        self._unit_kappa = kappa if kappa is not None and bool((kappa == 1).all()) else None
+
+    def _apply(self, fn, recurse=True):
+        super()._apply(fn, recurse)
+        if self._unit_kappa is not None:
+            self._unit_kappa = self._buffers["fixed_kappa"]  # 1 in every type and on every device
+        return self
 
     @property
     def alpha(self) -> Tensor:
@@ -379,7 +401,7 @@ class ALCLoss(AdaptiveLoss):
     @property
     def kappa(self) -> Tensor:
         """Current tail weight, `parameter_shape`, differentiable."""
-        return self._value("kappa", 1 / self.alpha if self.normalized else 0.0)
+        return self._value("kappa", _HAIR / self.alpha if self.normalized else 0.0)
 
     def rho(self, residual: Tensor) -> Tensor:
         self._check_shape(residual)
@@ -390,10 +412,12 @@ class ALCLoss(AdaptiveLoss):
         return _summed(kernels.LOG_CORRENTROPY, residual, self.alpha, self.beta, self.kappa)
 
     def _check_shape(self, residual: Tensor) -> None:
-        if torch.broadcast_shapes(self.parameter_shape, residual.shape) != residual.shape:
+        own, given = tuple(self.parameter_shape), tuple(residual.shape)
+        fits = len(own) <= len(given) and all(n in (1, m) for n, m in zip(reversed(own), reversed(given), strict=False))
+        if not fits:
             raise ValueError(
-                f"parameter_shape={tuple(self.parameter_shape)} must broadcast against the input without enlarging it; "
-                f"got an input of shape {tuple(residual.shape)}"
+                f"parameter_shape={own} must broadcast against the input without enlarging it; "
+                f"got an input of shape {given}"
             )
 
     def log_normalizer(self) -> Tensor | None:
@@ -402,7 +426,8 @@ class ALCLoss(AdaptiveLoss):
     def _log_z(self, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor | None:
         if not self.normalized:
             return None
-        return log_normalizer(alpha, beta, 1.0 if self._kappa_is_one else kappa)  # a plain 1.0 is the cheaper path
+        unit = self._unit_kappa is not None and self._buffers["fixed_kappa"] is self._unit_kappa
+        return log_normalizer(alpha, beta, 1.0 if unit else kappa)  # a plain 1.0 is the cheaper path
 
     def _terms(self, residual: Tensor) -> tuple[Tensor, Tensor | None]:
         self._check_shape(residual)
@@ -434,7 +459,7 @@ class StudentTLoss(AdaptiveLoss):
         self.dof_min, self.scale_min = _positive("dof_min", dof_min), _positive("scale_min", scale_min)
         for name, value, floor in (("dof", dof, dof_min), ("scale", scale, scale_min)):
             value = _parameter(name, value, torch.Size())
-            if name in learn and float(value) <= floor:
+            if name in learn and bool(value <= floor):
                 raise ValueError(f"{name} must exceed {name}_min={floor:g} when it is learned; got {float(value):g}")
             self._store(name, value, floor if name in learn else None)
 
@@ -487,7 +512,7 @@ class BarronLoss(AdaptiveLoss):
         if not 0.001 < float(alpha) < 1.999:
             raise ValueError(f"alpha must lie in (0.001, 1.999); got {float(alpha):g}")
         self.scale_min = _positive("scale_min", scale_min)
-        if "scale" in learn and float(scale) <= scale_min:
+        if "scale" in learn and bool(scale <= scale_min):
             raise ValueError(f"scale must exceed scale_min={scale_min:g} when it is learned; got {float(scale):g}")
         if "alpha" in learn:
             self.raw_alpha = nn.Parameter(torch.logit((alpha - 0.001) / 1.998))
@@ -499,7 +524,9 @@ class BarronLoss(AdaptiveLoss):
     def alpha(self) -> Tensor:
         """Current shape in (0.001, 1.999), scalar."""
         raw = self._parameters.get("raw_alpha")
-        return self._buffers["fixed_alpha"] if raw is None else 0.001 + 1.998 * torch.sigmoid(raw)
+        if raw is None:
+            return _at_least_float32(self._buffers["fixed_alpha"])
+        return 0.001 + 1.998 * torch.sigmoid(_at_least_float32(raw))
 
     @property
     def scale(self) -> Tensor:
@@ -536,10 +563,11 @@ def make_loss(name: str, **options) -> ResidualLoss:
     """
     if name not in LOSSES:
         raise ValueError(f"loss must be one of {', '.join(LOSSES)}; got {name!r}")
-    try:
-        return LOSSES[name](**options)
-    except TypeError as error:
-        raise ValueError(f"loss {name!r}: {error}") from None
+    legal = inspect.signature(LOSSES[name]).parameters
+    unknown = [option for option in options if option not in legal]
+    if unknown:
+        raise ValueError(f"loss {name!r} takes {', '.join(legal)}; got {', '.join(unknown)}")
+    return LOSSES[name](**options)
 
 
 def optimizer_groups(
@@ -570,7 +598,11 @@ def optimizer_groups(
 
 
 def _at_least_float32(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    if x.dtype in (torch.float32, torch.float64):
+        return x
+    if x.is_complex():
+        raise TypeError("residuals must be real; take the modulus, or the two parts, of a complex one")
+    return x.float()  # half precisions, and integers: a parameter must not be cut to an integer
 
 
 def _like(parameter, residual: Tensor) -> Tensor:
@@ -594,6 +626,12 @@ def _arguments(residual: Tensor, alpha, beta, kappa) -> tuple[Tensor, Tensor, Te
     return residual.to(dtype), *(p.to(dtype) for p in parameters)
 
 
+def _enlarged(residual: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
+    """The residual seen as one element for every value of the parameters too, so that a mean counts them all."""
+    shape = torch.broadcast_shapes(residual.shape, *(p.shape for p in parameters))
+    return residual.expand(shape), *parameters
+
+
 def _summed(kind: str, residual: Tensor, alpha, beta, kappa) -> Tensor:
     return kernels.Summed.apply(kind, *_arguments(residual, alpha, beta, kappa))[0]
 
@@ -614,6 +652,8 @@ def _check_reduction(reduction: str) -> None:
 
 
 def _check_learn(learn: Iterable[str], legal: Sequence[str]) -> tuple[str, ...]:
+    if not isinstance(learn, Iterable):
+        raise ValueError(f"learn may name {', '.join(legal)}; got {learn!r}")
     learn = (learn,) if isinstance(learn, str) else tuple(learn)
     unknown = [name for name in learn if name not in legal]
     if unknown:
@@ -621,20 +661,34 @@ def _check_learn(learn: Iterable[str], legal: Sequence[str]) -> tuple[str, ...]:
     return learn
 
 
+def _check_parameter_shape(shape: Sequence[int]) -> torch.Size:
+    if not isinstance(shape, Sequence) or not all(isinstance(n, int) and n > 0 for n in shape):
+        raise ValueError(f"parameter_shape must be a sequence of positive integers, such as (3, 1, 1); got {shape!r}")
+    return torch.Size(shape)
+
+
 def _positive(name: str, value: float) -> float:
-    if not (value > 0 and math.isfinite(value)):
-        raise ValueError(f"{name} must be positive and finite; got {value}")
-    return float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError):
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} must be positive and finite; got {value!r}")
+    return number
 
 
 def _parameter(name: str, value, shape: torch.Size) -> Tensor:
-    value = torch.as_tensor(value, dtype=torch.get_default_dtype()).detach()
+    try:
+        value = torch.as_tensor(value, dtype=torch.get_default_dtype()).detach()
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{name} must be a positive number or a tensor of them; got {value!r}") from None
     if not bool((torch.isfinite(value) & (value > 0)).all()):
         raise ValueError(f"{name} must be positive and finite; got {_brief(value)}")
     try:
         return value.broadcast_to(shape).clone()
     except RuntimeError:
-        raise ValueError(f"{name} of shape {tuple(value.shape)} does not fit parameter_shape={tuple(shape)}") from None
+        legal = f"does not fit parameter_shape={tuple(shape)}" if shape else "must be a single number"
+        raise ValueError(f"{name} {legal}; got shape {tuple(value.shape)}") from None
 
 
 def _brief(value: Tensor) -> str:
