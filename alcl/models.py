@@ -78,7 +78,7 @@ def make_model(name: str, image_shape: Sequence[int], hidden: int, code: int, se
     if name not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}; got {name!r}")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed accelerators too
         return MODELS[name](image_shape, hidden=hidden, code=code)
 
 
