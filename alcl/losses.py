@@ -580,6 +580,8 @@ def optimizer_groups(
     """
     _positive("lr", lr)
     loss_lr = lr if loss_lr is None else _positive("loss_lr", loss_lr)
+    if not 0 <= weight_decay < math.inf:
+        raise ValueError(f"weight_decay must be at least 0 and finite; got {weight_decay!r}")
     own = list(criterion.parameters())
     known = {id(p) for p in own}
     groups = [

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -108,9 +109,8 @@ def _check(inputs: Tensor, targets: Tensor, epochs: int, batch_size: int, schedu
         raise ValueError(
             f"inputs and targets must hold the same number of examples, at least one; got {len(inputs)}, {len(targets)}"
         )
-    if epochs < 1:
-        raise ValueError(f"epochs must be at least 1; got {epochs}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1; got {batch_size}")
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if not isinstance(value, Integral) or value < 1:
+            raise ValueError(f"{name} must be an integer, at least 1; got {value!r}")
     if schedule not in SCHEDULES:
         raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}; got {schedule!r}")
