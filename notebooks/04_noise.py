@@ -13,7 +13,7 @@
 # ---
 
 # %% [markdown]
-# # 04. The noise
+# # 04 · The noise
 #
 # The experiments of the later notebooks ask one question: when the only images seen in training are noisy, and
 # the loss alone decides what is signal and what is noise, which loss decides best? The answer means nothing
@@ -83,7 +83,7 @@ def draws(law, n=n_samples, pixel=0.0, offset=0):
 
 
 # %% [markdown]
-# ## 1. The contamination
+# ## 1 · The contamination
 #
 # A clean pixel $x \in [0, 1]$ becomes
 #
@@ -141,7 +141,8 @@ assert torch.equal(whole, batches)
 # %% [markdown]
 # The heavy-tailed part needs a formula that turns uniforms into Student-t draws for *every* $\nu$.
 #
-# **Theorem N1** (Bailey 1994). *Assumptions:* $U, V$ independent and uniform on $(0, 1)$, $\nu > 0$.
+# **Theorem N1** (Student-t from two uniforms; Bailey 1994).
+# *Assumptions:* $U, V$ independent and uniform on $(0, 1)$, $\nu > 0$.
 # *Claim:* $T = \sqrt{\nu\,(U^{-2/\nu} - 1)}\,\cos 2\pi V$ is Student-t with $\nu$ degrees of freedom.
 #
 # *Proof.* Let $R = \sqrt{\nu (U^{-2/\nu} - 1)}$, so that $U = (1 + R^2/\nu)^{-\nu/2}$. As $U$ is uniform,
@@ -167,6 +168,7 @@ def plane_density(w, t, dof):
     return (1 + (t**2 + w**2) / dof) ** (-dof / 2 - 1) / (2 * math.pi)
 
 
+# check: N1
 worst = max(
     abs(integrate.quad(plane_density, -np.inf, np.inf, args=(t, dof), epsabs=0)[0] / stats.t.pdf(t, dof) - 1)
     for dof in (0.7, 1, 2, 3, 30)
@@ -176,7 +178,7 @@ print(f"largest relative difference below 1e-6: {worst < 1e-6}")
 assert worst < 1e-6
 
 # %% [markdown]
-# ## 2. Every law against its reference
+# ## 2 · Every law against its reference
 #
 # Beside the mixed noise of the experiment, `alcl.noise` has the laws that the literature on robust learning uses:
 # Student-t, alpha-stable, Laplace, and Tukey's contaminated Gaussian. Each is compared with scipy's distribution
@@ -282,12 +284,13 @@ _ = fig.suptitle("Samples follow their law into the tail")
 _ = save(fig, "fig04a_quantiles", notebook="04_noise", parameters=parameters)
 
 # %% [markdown]
-# ## 3. What heavy tails do to residuals
+# ## 3 · What heavy tails do to residuals
 #
 # Suppose the network has learned the clean image perfectly. Its residuals then *are* the noise, $e = y - x$, so
 # the tail of the noise is what any loss is confronted with.
 #
-# **Theorem N2** (tails). *Assumptions:* $e = y - x$ from the contamination of section 1, with $s > 0$,
+# **Theorem N2** (the tail of a residual is the tail of the additive noise).
+# *Assumptions:* $e = y - x$ from the contamination of section 1, with $s > 0$,
 # $\nu < \infty$. *Claim:* $P(|e| > a)\; a^\nu \to C$ as $a \to \infty$, with
 #
 # $$ C = s^\nu\; \frac{2\,\Gamma(\frac{\nu+1}{2})\,\nu^{\nu/2 - 1}}{\sqrt{\pi}\;\Gamma(\frac \nu 2)}, $$
@@ -317,6 +320,7 @@ def exact_tail(law, a, pixel):
     return sum(share * (t.sf(a - d) + t.cdf(-a - d)) for d, share in shares.items())
 
 
+# check: N2
 for name in noisy_levels:
     law = LEVELS[name]
     ratio = exact_tail(law, 1e4, pixel=0.3) * 1e4**law.dof / tail_constant(law)
@@ -348,13 +352,15 @@ _ = save(fig, "fig04b_tails", notebook="04_noise", parameters=parameters)
 #
 # ### Moments that do not settle
 #
-# Squared error estimates a mean. **Theorem N3.** *The mean of $n$ independent standard Cauchy variables is standard
-# Cauchy.* *Proof.* The characteristic function is $e^{-|\omega|}$; that of the mean is
-# $(e^{-|\omega|/n})^n = e^{-|\omega|}$. $\blacksquare$ So at the levels high and extreme the mean of ten thousand
-# noisy copies of a pixel is as far from the truth as a single one (impulses aside). **Executed check:** the means
-# of 1000 draws, tested against the law of one.
+# Squared error estimates a mean. **Theorem N3** (means of Cauchy noise do not settle). *The mean of $n$ independent
+# standard Cauchy variables is standard Cauchy.* *Proof.* The characteristic function is $e^{-|\omega|}$; that of
+# the mean is $(e^{-|\omega|/n})^n = e^{-|\omega|}$. $\blacksquare$
+#
+# So at the levels high and extreme the mean of ten thousand noisy copies of a pixel is as far from the truth as a
+# single one (impulses aside). **Executed check:** the means of 1000 draws, tested against the law of one.
 
 # %% tags=["nbval-check-output"]
+# check: N3
 cauchy_draws = draws(StudentTNoise(1.0, 1), n=1000 * 1000, offset=1).reshape(1000, 1000)
 test = stats.kstest(cauchy_draws.mean(1), stats.cauchy.cdf)
 print(f"means of 1000 Cauchy draws are Cauchy: not rejected at 0.1 %: {test.pvalue > 1e-3}")
@@ -416,7 +422,7 @@ _ = direct_label(left)
 _ = save(fig, "fig04c_moments", notebook="04_noise", parameters=parameters)
 
 # %% [markdown]
-# ## 4. What it looks like
+# ## 4 · What it looks like
 #
 # Every level on gray and on colour images. Values outside $[0, 1]$ are shown clipped, which flatters the last two
 # columns: on a true scale a single Cauchy pixel would leave all others gray.
@@ -458,12 +464,13 @@ print("SNR in dB\n" + snr_table.round(0).astype(int).to_string())
 assert snr_table["median"].groupby("dataset").apply(lambda v: v.is_monotonic_decreasing).all()
 
 # %% [markdown]
-# ## 5. Why targets are not clipped
+# ## 5 · Why targets are not clipped
 #
 # Clipping $y$ to $[0, 1]$ looks harmless, and is what a camera does. It puts point masses on 0 and on 1, and so
 # residuals that are *exactly* zero wherever the clean pixel is black or white.
 #
-# **Theorem N4.** *Assumptions:* the contamination of section 1 with $s > 0$, then clipped to $[0, 1]$; a clean pixel
+# **Theorem N4** (clipped targets have exact zeros).
+# *Assumptions:* the contamination of section 1 with $s > 0$, then clipped to $[0, 1]$; a clean pixel
 # $x = 0$. *Claim:* with probability $z_0 = \frac12 (1 - \frac p2) + \frac p2 F_\nu(-\frac1s)$ the clipped value is
 # exactly $x$. The same holds at $x = 1$; for $0 < x < 1$ the probability is zero.
 #
@@ -473,6 +480,7 @@ assert snr_table["median"].groupby("dataset").apply(lambda v: v.is_monotonic_dec
 # not $x$; not being clipped leaves a continuous law, which hits $x$ with probability zero. $\blacksquare$
 
 # %% tags=["nbval-check-output"]
+# check: N4
 black_or_white = ((gray.x_train == 0) | (gray.x_train == 1)).double().mean().item()
 clipped_share = {}
 for name in noisy_levels:
@@ -537,7 +545,7 @@ _ = save(fig, "fig04e_clipping", notebook="04_noise", parameters=parameters, dat
 # The collapse needs a network that reproduces black pixels exactly; a real one only approaches it. That delays the
 # descent and does not prevent it: as the fit improves, the scale follows the residuals down.
 #
-# ## 6. What the network sees, and what it is asked for
+# ## 6 · What the network sees, and what it is asked for
 #
 # Targets are left alone; *inputs* are another matter. A pixel of $10^4$ fed to a network saturates every unit it
 # reaches. That would test architectures, not losses, so the network sees $\mathrm{clamp}(y, -1, 2)$: the legal
@@ -576,7 +584,7 @@ _ = ax.set_title("The network sees clamped pixels; the loss sees the target as i
 _ = save(fig, "fig04f_network_input", notebook="04_noise", parameters=parameters, data={gray.name: gray.checksum})
 
 # %% [markdown]
-# ## 7. Which density fits the noise?
+# ## 7 · Which density fits the noise?
 #
 # Minimising a loss that is a negative log-likelihood fits a density to residuals. Squared error stands for a
 # Gaussian, absolute error for a Laplace density, ALCL for the generalized t. Here each is fitted, by maximum
@@ -654,7 +662,7 @@ else:
     raise AssertionError("a density was fitted to zeros")
 
 # %% [markdown]
-# ## 8. Other laws, for comparison
+# ## 8 · Other laws, for comparison
 #
 # Five laws with one interquartile range, 0.1: what a median would call the same amount of noise. They differ in the
 # tail alone.
@@ -687,7 +695,7 @@ _ = fig.suptitle("One interquartile range, five tails")
 _ = save(fig, "fig04h_other_laws", notebook="04_noise", parameters=parameters, data={gray.name: gray.checksum})
 
 # %% [markdown]
-# ## 9. A level that drifts
+# ## 9 · A level that drifts
 #
 # Sensors age, weather changes. `DriftingNoise(start, end)` interpolates impulse probability and scale linearly in a
 # time $t \in [0, 1]$, and the degrees of freedom linearly in $1/\nu$, so that even Gaussian noise ($1/\nu = 0$) is a
@@ -718,7 +726,7 @@ _ = ax.set_title("A drifting level lowers the SNR without a jump")
 _ = save(fig, "fig04i_drift", notebook="04_noise", parameters=parameters, data={gray.name: gray.checksum})
 
 # %% [markdown]
-# ## What to take along
+# ## What to take away
 #
 # - The noise of the experiment is impulses, then Student-t noise, unclipped; every law of it passed a test that
 #   could have failed.

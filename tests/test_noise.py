@@ -48,7 +48,7 @@ def sample(law: Noise, n: int = 50_000, seed: int = 0, at: float = 0.0) -> np.nd
 
 
 @pytest.mark.parametrize("dof", [0.3, 1, 2, 3, 7.5, 1e8, math.inf])
-def test_student_t_follows_scipy(dof):
+def test_N1_student_t_from_two_uniforms_follows_scipy(dof):
     reference = stats.norm if math.isinf(dof) else stats.t(dof)
     assert stats.kstest(sample(StudentTNoise(0.2, dof)) / 0.2, reference.cdf).pvalue > 1e-3
 
@@ -135,6 +135,33 @@ def test_alpha_stable_at_its_named_members():
     gaussian, cauchy = sample(AlphaStableNoise(2.0, 0.5)), sample(AlphaStableNoise(1.0, 0.5))
     assert stats.kstest(gaussian, stats.norm(scale=0.5 * math.sqrt(2)).cdf).pvalue > 1e-3
     assert stats.kstest(cauchy, stats.cauchy(scale=0.5).cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("level", ["moderate", "high", "extreme"])
+def test_N2_far_residuals_have_the_tail_of_the_additive_noise_whatever_the_impulses(level):
+    law, n, share = LEVELS[level], 1_000_000, 1e-3
+    k = stats.t(law.dof).pdf(0)  # the density far out is k dof^((dof+1)/2) t^(-dof-1); integrate it on both sides
+    constant = law.scale**law.dof * 2 * k * law.dof ** ((law.dof - 1) / 2)
+    far = (constant / share) ** (1 / law.dof)
+    assert far > 3
+    beyond = int((np.abs(sample(law, n=n, at=0.3) - 0.3) > far).sum())
+    # Impulses shift by at most 1; on both sides together that moves the tail by a relative O(1 / far**2).
+    assert abs(beyond / (n * share) - 1) < 4 / math.sqrt(n * share) + law.impulse / far**2
+
+
+def test_N3_means_of_cauchy_noise_do_not_settle():
+    means = sample(StudentTNoise(1.0, 1), n=2_000_000).reshape(2000, 1000).mean(1)
+    assert stats.kstest(means, stats.cauchy.cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("level", ["low", "moderate", "high", "extreme"])
+@pytest.mark.parametrize("pixel", [0.0, 0.5, 1.0])
+def test_N4_clipped_targets_have_exact_zeros_at_black_and_white_only(level, pixel):
+    law = LEVELS[level]
+    clipped = sample(law, at=pixel).clip(0, 1)
+    z = 0.5 * (1 - law.impulse / 2) + law.impulse / 2 * stats.t.cdf(-1 / law.scale, law.dof)
+    exact = int((clipped == pixel).sum())
+    assert exact == 0 if pixel == 0.5 else stats.binomtest(exact, clipped.size, z).pvalue > 1e-3
 
 
 # --- seeding -------------------------------------------------------------------------------------------------
