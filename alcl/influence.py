@@ -438,10 +438,11 @@ def tuning_constant(
 def location_estimate(
     samples: Tensor, loss: ResidualLoss, start: float | None = None, max_iterations: int = 10_000
 ) -> float:
-    """Location M-estimate: a t that minimizes the sum of rho(samples - t), by iteratively reweighted least squares.
+    """Location M-estimate: a t that minimizes the sum of rho(samples - t).
 
-    Each step is the weighted mean with weights psi(e)/e, halved until the sum falls. For losses with rho(sqrt(s))
-    concave (ALCL with alpha <= 2) no halving is ever needed (Theorem I6); for the others it makes the descent monotone.
+    Found by over-relaxed iteratively reweighted least squares: each step goes twice as far as the weighted mean with
+    weights psi(e)/e, until one passes the minimum, which Brent's method then finds between the step's ends. A step
+    that does not pass it but raises the sum is halved (Theorem I6 says when that can happen).
 
     Args:
         samples: finite values, at least one, any shape.
@@ -465,21 +466,29 @@ def location_estimate(
     def objective(t: float) -> float:
         return float(influence.loss.rho(x - t).sum())
 
+    def pull(t: float) -> float:
+        return float(influence.psi(x - t).sum())
+
     if start is None:
         order = torch.linspace(0, x.numel() - 1, min(256, x.numel()), dtype=torch.float64).round().long()
         start = min(x.sort().values[order].tolist(), key=objective)
-    spread = float((x - start).abs().median()) or float((x - start).abs().max()) or 1.0
-    t, value = float(start), objective(float(start))
+    t, step = float(start), 0.0
+    tiny = 1e-9 * (float((x - t).abs().median()) or float((x - t).abs().max()))
     for _ in range(max_iterations):
-        e = x - t
         # A residual of exactly zero may have infinite weight and would hold the estimate where it is.
-        w = influence.weight(torch.where(e == 0, 1e-9 * spread, e))
-        step = float((w * e).sum() / w.sum()) if float(w.sum()) > 0 else 0.0
-        while abs(step) > 1e-10 * spread and objective(t + step) > value + 1e-14 * abs(value):
-            step /= 2
-        if abs(step) <= 1e-10 * spread:
+        e = torch.where(x == t, tiny, x - t)
+        w = influence.weight(e)
+        if not 0 < float(w.sum()) < math.inf:
+            return t  # no gradient is left; or all samples are here
+        step = 2 * float((w * e).sum() / w.sum())
+        reach = math.sqrt(float((w * e.square()).sum() / w.sum()))  # size of the residuals that count
+        if abs(step) <= 1e-10 * reach:
             return t
-        t, value = t + step, objective(t + step)
+        if pull(t + step) * step <= 0:
+            return float(brentq(pull, t, t + step, xtol=1e-12 * reach)) if pull(t) * step > 0 else t
+        while abs(step) > 1e-10 * reach and objective(t + step) > objective(t):
+            step /= 2
+        t += step
     raise RuntimeError(f"no convergence within max_iterations={max_iterations}; the last step was {abs(step):.2g}")
 
 
