@@ -1,4 +1,4 @@
-"""Three files speak of versions: pyproject.toml of ranges, requirements.lock of pins; environment.yml installs the lock."""
+"""pyproject.toml has ranges, requirements.lock pins, environment.yml installs them: the three agree."""
 
 import re
 import sys
