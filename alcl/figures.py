@@ -361,9 +361,7 @@ def save(
             f"{name}.pdf": _rendered(figure, "pdf", {"Creator": None, "Producer": None, "CreationDate": None}),
             f"{name}.png": _rendered(figure, "png", {"Software": None}),
         }
-    # The PDF's bytes also depend on the versions of zlib and of the font tools; the PNG's pixels are what was
-    # drawn.
-    _write(name, contents, entry, hashed=[f"{name}.png"])
+    _write(name, contents, entry)
     return figures_dir() / f"{name}.png"
 
 
@@ -394,7 +392,7 @@ def save_table(
         f"{name}.csv": frame.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode(),
         f"{name}.md": _markdown(frame, float_format).encode(),
     }
-    _write(name, contents, entry, hashed=sorted(contents))
+    _write(name, contents, entry)
     return figures_dir() / f"{name}.csv"
 
 
@@ -430,7 +428,7 @@ def _summary(study: str, used: Iterable[Any]) -> dict[str, Any]:
         if not isinstance(digest, str):
             raise ValueError(f'records[{study!r}]: must hold digests, or records with a "digest", not {record!r:.60}')
         digests.add(digest)
-    return {"count": len(digests), "sha256": hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()}
+    return {"count": len(digests), "sha256": _sha256("\n".join(sorted(digests)).encode())}
 
 
 def _plain(value: Any, name: str) -> Any:
@@ -484,16 +482,18 @@ def _markdown(frame: pd.DataFrame, float_format: str) -> str:
     return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
-def _write(name: str, contents: Mapping[str, bytes], entry: dict[str, Any], hashed: list[str]) -> None:
+def _write(name: str, contents: dict[str, bytes], entry: dict[str, Any]) -> None:
     """Put the files and the manifest entry in place, under the manifest's lock."""
     folder = figures_dir()
-    entry["files"] = sorted(contents)
-    entry["sha256"] = {file: hashlib.sha256(contents[file]).hexdigest() for file in hashed}
     manifest = folder / "manifest.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "manifest.json.lock"):
             entries = json.loads(manifest.read_text("utf-8")) if manifest.exists() else {}
+            before = entries.get(name, {}).get("sha256", {})
+            _keep_pdf(folder, name, contents, before)
+            entry["files"] = sorted(contents)
+            entry["sha256"] = {file: _sha256(content) for file, content in contents.items()}
             entries[name] = entry
             text = json.dumps(entries, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
             _replace(folder, {**contents, manifest.name: (text + "\n").encode()})
@@ -501,6 +501,23 @@ def _write(name: str, contents: Mapping[str, bytes], entry: dict[str, Any], hash
         raise ValueError(f"{manifest} is not JSON ({error}); restore or delete it, nothing was written") from None
     except OSError as error:
         raise OSError(error.errno, f"cannot write {name} into {folder}: {error.strerror or error}") from error
+
+
+def _keep_pdf(folder: Path, name: str, contents: dict[str, bytes], before: Mapping[str, str]) -> None:
+    """Keep the PDF that is there if it is the one saved with this very PNG.
+
+    A PDF holds coordinates to many digits and is compressed: the last digit of a sum, or another zlib, changes its
+    bytes where nobody could see a difference. The PNG decides whether the figure has changed.
+    """
+    pdf, png = f"{name}.pdf", f"{name}.png"
+    if png in contents and before.get(png) == _sha256(contents[png]) and (folder / pdf).is_file():
+        there = (folder / pdf).read_bytes()
+        if before.get(pdf) == _sha256(there):
+            contents[pdf] = there
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _replace(folder: Path, contents: Mapping[str, bytes]) -> None:

@@ -241,7 +241,10 @@ def test_save_writes_both_files_and_an_entry(figure, folder):
         "records": {"grid": {"count": 2, "sha256": hashlib.sha256(b"aa\nbb").hexdigest()}},
         "data": {"digits": "c0ffee"},
         "files": ["fig03b_curves.pdf", "fig03b_curves.png"],
-        "sha256": {"fig03b_curves.png": hashlib.sha256(path.read_bytes()).hexdigest()},
+        "sha256": {
+            f"fig03b_curves.{kind}": hashlib.sha256(path.with_suffix(f".{kind}").read_bytes()).hexdigest()
+            for kind in ("pdf", "png")
+        },
     }
 
 
@@ -270,6 +273,25 @@ def test_running_again_changes_no_byte_and_touches_no_file(folder):
     assert set(states[0]) == files
     assert states[0] == states[1]
     assert list(json.loads(states[0]["manifest.json"][0])) == ["fig01_a", "fig02_b"]
+
+
+def test_invisible_differences_leave_the_pdf_alone_but_not_a_damaged_one(figure, folder, monkeypatch):
+    figures.save(figure, "fig01_a", notebook="01_x")
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    (line,) = figure.axes[0].lines
+    line.set_ydata([1 + 1e-6, 0, 2])
+    monkeypatch.setenv("ALCL_FIGURES", str(folder.parent / "fresh"))
+    other = figures.save(figure, "fig01_a", notebook="01_x").with_suffix(".pdf").read_bytes()
+    assert other != before["fig01_a.pdf"]  # so that there is something to leave alone
+    monkeypatch.setenv("ALCL_FIGURES", str(folder))
+    figures.save(figure, "fig01_a", notebook="01_x")
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    (folder / "fig01_a.pdf").write_bytes(b"damaged")
+    figures.save(figure, "fig01_a", notebook="01_x")
+    assert (folder / "fig01_a.pdf").read_bytes() == other
+    line.set_ydata([2, 0, 2])
+    figures.save(figure, "fig01_a", notebook="01_x")
+    assert (folder / "fig01_a.pdf").read_bytes() not in (before["fig01_a.pdf"], other)
 
 
 def test_saving_leaves_the_environment_as_it_was(figure, folder, monkeypatch):
