@@ -11,8 +11,20 @@ and with h = t phi'(t) every first derivative is an elementary multiple of h:
 
 `Elementwise` returns phi for every residual; its backward is made of differentiable operations, so that second
 derivatives follow from it. `Summed` returns only the sum and computes the gradients in the same pass; asked for a
-second derivative it falls back to the formulas of `Elementwise`. Both are checked against plain autograd of the plain
-formula in tests/test_kernels.py.
+second derivative it falls back to the formulas of `Elementwise`. Both serve reverse mode, forward mode and
+`torch.func.vmap`, and are checked against plain autograd of the plain formula in tests/test_kernels.py.
+
+Accuracy, measured there against 50-digit arithmetic. Values and gradients are finite for every finite residual. With
+eps the machine epsilon of the dtype and c = 1 + alpha (|log|e|| + |log beta|), which is how far the rounding of the
+logarithms is magnified in t, the error is at most
+
+    2 eps c  relative to the truth: both values, and the log-correntropy gradients in e, beta and kappa;
+    2 eps c  relative to the truth plus h: the log-correntropy gradient in alpha, which passes through 0 at |e| = beta;
+    2 eps c  with h replaced by 1: the correntropy gradients, whose h falls like exp(-t) and is good to 2 eps c itself.
+
+For |e| and beta in [1e-7, 1e7] and alpha in [1, 10], 2 eps c is below 8e-5 in float32 and 2e-13 in float64; for the
+paper's alpha = 2, beta = 1 and |e| in [1e-3, 10] it is 4e-6 and 7e-15. `Summed` takes t below the smallest normal
+number for 0 or loses digits of it.
 """
 
 from __future__ import annotations
@@ -44,16 +56,22 @@ class Elementwise(torch.autograd.Function):
     def setup_context(ctx, inputs, output) -> None:
         ctx.kind = inputs[0]
         ctx.save_for_backward(*inputs[1:])
+        ctx.save_for_forward(*inputs[1:])
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         return None, *_gradients(ctx.kind, grad, *ctx.saved_tensors, ctx.needs_input_grad[1:])
 
+    @staticmethod
+    def jvp(ctx, _, *tangents):
+        return _directional(ctx.kind, ctx.saved_tensors, tangents)
+
 
 class Summed(torch.autograd.Function):
     """The sum over all elements of phi(|e/beta|^alpha); gradients are ready when the value is.
 
-    Returns (sum, d sum/d residual, d/d alpha, d/d beta, d/d kappa); only the first output is differentiable.
+    Returns (sum, d sum/d residual, d/d alpha, d/d beta, d/d kappa); only the first output is differentiable. kappa must
+    broadcast against the other arguments without enlarging them.
     """
 
     generate_vmap_rule = True
@@ -90,6 +108,7 @@ class Summed(torch.autograd.Function):
         ctx.kind = inputs[0]
         ctx.mark_non_differentiable(*output[1:])
         ctx.save_for_backward(*inputs[1:], *output[1:])
+        ctx.save_for_forward(*inputs[1:])
 
     @staticmethod
     def backward(ctx, grad: Tensor, *_):
@@ -98,6 +117,10 @@ class Summed(torch.autograd.Function):
         if torch.is_grad_enabled():  # a second derivative is wanted: the saved gradients are constants to autograd
             return None, *_gradients(ctx.kind, grad, *inputs, needed)
         return None, *(grad * gradient if need else None for gradient, need in zip(ready, needed, strict=True))
+
+    @staticmethod
+    def jvp(ctx, _, *tangents):
+        return _directional(ctx.kind, ctx.saved_tensors[:4], tangents).sum(), None, None, None, None
 
 
 def _gradients(kind: str, grad: Tensor, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor, needed):
@@ -125,6 +148,14 @@ def _gradients(kind: str, grad: Tensor, residual: Tensor, alpha: Tensor, beta: T
         log1p = torch.where(zero, torch.zeros_like(logit), _softplus(logit))
         d_kappa = (grad * log1p).sum_to_size(kappa.shape) if kind == LOG_CORRENTROPY else torch.zeros_like(kappa)
     return d_residual, d_alpha, d_beta, d_kappa
+
+
+def _directional(kind: str, inputs, tangents) -> Tensor:
+    """Derivative of every element along `tangents` (None for a constant): forward-mode differentiation."""
+    inputs = torch.broadcast_tensors(*inputs)  # then nothing is summed away
+    needed = [tangent is not None for tangent in tangents]
+    partial = _gradients(kind, torch.ones_like(inputs[0]), *inputs, needed)
+    return sum(d * tangent for d, tangent in zip(partial, tangents, strict=True) if tangent is not None)
 
 
 def _sum_to(values: Tensor, parameter: Tensor, weight: Tensor) -> Tensor:

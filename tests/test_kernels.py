@@ -1,0 +1,467 @@
+"""The kernels against three oracles: plain autograd of the plain formula, 50-digit arithmetic, finite differences.
+
+Every test runs over both losses (`kind`) and both functions (`Elementwise`, `Summed`), since the second is the first
+with its gradients computed in the forward pass.
+"""
+
+import itertools
+import math
+import random
+
+import mpmath
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.func import hessian, jacrev, jvp, vmap
+
+from alcl.kernels import CORRENTROPY, LOG_CORRENTROPY, Elementwise, Summed
+
+F32, F64 = torch.float32, torch.float64
+KINDS = (LOG_CORRENTROPY, CORRENTROPY)
+NAMES = ("residual", "alpha", "beta", "kappa")
+
+kinds = pytest.mark.parametrize("kind", KINDS)
+functions = pytest.mark.parametrize("function", [Elementwise, Summed])
+dtypes = pytest.mark.parametrize("dtype", [F32, F64])
+
+
+def plain(kind, residual, alpha, beta, kappa):
+    """The formula as one writes it down; good enough in float64 for ordinary numbers."""
+    t = (residual.abs() / beta) ** alpha
+    return kappa * torch.log1p(t) if kind == LOG_CORRENTROPY else (1 - torch.exp(-t)) * torch.ones_like(kappa)
+
+
+def total(function, kind, *arguments):
+    """The sum over all elements, by either function."""
+    if function is Summed:
+        return Summed.apply(kind, *arguments)[0]
+    return Elementwise.apply(kind, *arguments).sum()
+
+
+def leaves(*values, dtype=F64):
+    return [torch.as_tensor(v, dtype=dtype).clone().requires_grad_() for v in values]
+
+
+def derivatives(function, kind, arguments, create_graph=False):
+    value = total(function, kind, *arguments)
+    gradients = torch.autograd.grad(value, arguments, create_graph=create_graph, materialize_grads=True)
+    return value, gradients
+
+
+# Residual (2, 3, 4) against scalars, channels, pixels, full tensors; and parameters that enlarge the residual.
+SHAPES = {
+    "scalars": ((2, 3, 4), (), (), ()),
+    "channels": ((2, 3, 4), (3, 1), (3, 1), (3, 1)),
+    "mixed": ((2, 3, 4), (3, 1), (), (4,)),
+    "full": ((2, 3, 4), (2, 3, 4), (2, 3, 4), (2, 3, 4)),
+    "vector": ((5,), (), (1,), ()),
+    "single": ((), (), (), ()),
+    "enlarging": ((3,), (2, 1), (4, 1, 1), ()),
+}
+shapes = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+
+
+def ordinary(shape, seed=0):
+    """Residuals on both sides of beta, away from 0; alpha in (1.2, 4.2), beta in (0.3, 2.3), kappa in (0.4, 3.4)."""
+    g = torch.Generator().manual_seed(seed)
+    residual = torch.empty(shape[0], dtype=F64).uniform_(0.2, 3.0, generator=g)
+    residual = residual * (torch.randint(2, shape[0], generator=g) * 2 - 1)
+    ranges = ((1.2, 4.2), (0.3, 2.3), (0.4, 3.4))
+    parameters = [torch.empty(s, dtype=F64).uniform_(*r, generator=g) for s, r in zip(shape[1:], ranges, strict=True)]
+    return leaves(residual, *parameters)
+
+
+# --- against autograd of the plain formula --------------------------------------------------------------------------
+
+
+@kinds
+@shapes
+def test_elementwise_equals_the_plain_formula(kind, shape):
+    arguments = ordinary(shape)
+    torch.testing.assert_close(Elementwise.apply(kind, *arguments), plain(kind, *arguments), rtol=1e-12, atol=0)
+
+
+@functions
+@kinds
+@shapes
+def test_sum_and_gradients_equal_autograd_of_the_plain_formula(function, kind, shape):
+    arguments = ordinary(shape)
+    value, gradients = derivatives(function, kind, arguments)
+    expected = plain(kind, *arguments).sum()
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=0)
+    # absolute where h = t exp(-t) has nearly vanished (see the accuracy stated in kernels.py)
+    torch.testing.assert_close(
+        gradients, torch.autograd.grad(expected, arguments, materialize_grads=True), rtol=1e-11, atol=1e-13
+    )
+
+
+@functions
+@kinds
+@shapes
+def test_second_derivatives_equal_autograd_of_the_plain_formula(function, kind, shape):
+    arguments = ordinary(shape)
+    g = torch.Generator().manual_seed(1)
+    direction = [torch.randn(a.shape, dtype=F64, generator=g) for a in arguments]
+
+    def hessian_times_direction(value):
+        gradients = torch.autograd.grad(value, arguments, create_graph=True, materialize_grads=True)
+        along = sum((g * d).sum() for g, d in zip(gradients, direction, strict=True))
+        return torch.autograd.grad(along, arguments, materialize_grads=True)
+
+    torch.testing.assert_close(
+        hessian_times_direction(total(function, kind, *arguments)),
+        hessian_times_direction(plain(kind, *arguments).sum()),
+        rtol=1e-9,
+        atol=1e-12,
+    )
+
+
+@kinds
+def test_an_incoming_gradient_weights_every_element(kind):
+    arguments = ordinary(SHAPES["mixed"])
+    weight = torch.linspace(-1, 2, 24, dtype=F64).reshape(2, 3, 4)
+    got = torch.autograd.grad(Elementwise.apply(kind, *arguments), arguments, weight)
+    expected = torch.autograd.grad(plain(kind, *arguments), arguments, weight, materialize_grads=True)
+    torch.testing.assert_close(got, expected, rtol=1e-11, atol=1e-14)
+    half = torch.autograd.grad(-0.5 * total(Summed, kind, *arguments), arguments)
+    whole = torch.autograd.grad(total(Summed, kind, *arguments), arguments)
+    torch.testing.assert_close(half, tuple(-0.5 * g for g in whole), rtol=1e-14, atol=0)
+
+
+@functions
+@kinds
+@pytest.mark.parametrize("wanted", range(4), ids=NAMES)
+def test_one_gradient_alone_is_the_same_as_among_all(function, kind, wanted):
+    arguments = ordinary(SHAPES["mixed"])
+    _, gradients = derivatives(function, kind, arguments)
+    alone = [a.detach().requires_grad_(i == wanted) for i, a in enumerate(arguments)]
+    (got,) = torch.autograd.grad(total(function, kind, *alone), [alone[wanted]])
+    torch.testing.assert_close(got, gradients[wanted], rtol=0, atol=0)
+
+
+# --- finite differences ---------------------------------------------------------------------------------------------
+
+
+@functions
+@kinds
+@pytest.mark.parametrize("shape", [SHAPES["scalars"], SHAPES["channels"], SHAPES["enlarging"]])
+def test_gradcheck_and_gradgradcheck_reverse_forward_and_batched(function, kind, shape):
+    shape = tuple(s[-2:] for s in shape)  # two dimensions suffice, and keep the number of differences small
+    arguments = ordinary(shape, seed=1)
+
+    def f(*a):
+        return total(function, kind, *a)
+
+    assert torch.autograd.gradcheck(f, arguments, check_forward_ad=True, check_batched_grad=True)
+    assert torch.autograd.gradgradcheck(f, arguments, check_fwd_over_rev=True, check_batched_grad=True)
+
+
+@functions
+@kinds
+def test_forward_mode_gives_the_hessian_that_reverse_mode_gives(function, kind):
+    arguments = tuple(a.detach() for a in ordinary(SHAPES["mixed"]))
+
+    def f(*a):
+        return total(function, kind, *a)
+
+    every = tuple(range(4))
+    torch.testing.assert_close(
+        hessian(f, every)(*arguments), jacrev(jacrev(f, every), every)(*arguments), rtol=1e-12, atol=1e-14
+    )
+    # one tangent alone: the others are constants
+    residual, alpha, beta, kappa = arguments
+    _, slope = jvp(lambda x: f(residual, alpha, x, kappa), (beta,), (torch.ones_like(beta),))
+    torch.testing.assert_close(slope, jacrev(f, 2)(*arguments), rtol=1e-12, atol=0)
+
+
+# --- at zero --------------------------------------------------------------------------------------------------------
+
+
+@functions
+@kinds
+@dtypes
+@pytest.mark.parametrize("alpha", [1.0, 1.000001, 1.5, 2.0, 3.0, 50.0])
+def test_at_zero_value_and_gradients_vanish(function, kind, dtype, alpha):
+    arguments = leaves([0.0, -0.0, 0.0], alpha, 0.3, 1.7, dtype=dtype)
+    value, gradients = derivatives(function, kind, arguments)
+    # Summed puts the smallest normal number in the place of 0: then t and t log t of that, not exactly 0.
+    bound = 0 if function is Elementwise else 2e4 * torch.finfo(dtype).tiny
+    assert value <= bound
+    for name, gradient in zip(NAMES, gradients, strict=True):
+        assert gradient.abs().max() <= (0 if name == "residual" else bound), name
+
+
+@functions
+@kinds
+@pytest.mark.parametrize(("beta", "kappa"), [(1.0, 1.0), (0.01, 1.0), (30.0, 2.5)])
+def test_curvature_at_zero(function, kind, beta, kappa):
+    """2 kappa / beta^2 for alpha = 2 (Theorem I7); 0 above; below, where it is infinite, the finite stand-in 0."""
+    weight = kappa if kind == LOG_CORRENTROPY else 1.0
+    for alpha, expected in ((2.0, 2 * weight / beta**2), (3.0, 0.0), (1.5, 0.0)):
+        arguments = leaves(0.0, alpha, beta, kappa)
+        _, (first, *_) = derivatives(function, kind, arguments, create_graph=True)
+        (second,) = torch.autograd.grad(first, arguments[0], materialize_grads=True)
+        assert second.item() == pytest.approx(expected, rel=1e-14)
+    near = leaves(1e-9 * beta, 2.0, beta, kappa)  # and alpha = 2 is continuous there
+    _, (first, *_) = derivatives(function, kind, near, create_graph=True)
+    assert torch.autograd.grad(first, near[0])[0].item() == pytest.approx(2 * weight / beta**2, rel=1e-9)
+
+
+# --- finite for every finite residual -------------------------------------------------------------------------------
+
+ALPHAS = st.one_of(st.floats(1 + 1e-6, 50), st.floats(-6, 0).map(lambda x: 1 + 10**x))
+BETAS = st.floats(-3, 6).map(lambda x: 10**x)
+KAPPAS = st.floats(-1.3, 1.7).map(lambda x: 10**x)
+SPECIAL = {
+    F32: [0.0, -0.0, 1e-45, -1e-45, 1.1754942e-38, 1.1754944e-38, 1e-38, -1e-20, 1.0, 1e20, -1e38, 3.4028234e38],
+    F64: [0.0, -0.0, 5e-324, -5e-324, 2.225073858507201e-308, 1e-160, 1.0, 1e38, -1e160, 1.7976931348623157e308],
+}
+
+
+def residuals(width):
+    return st.lists(st.floats(width=width, allow_nan=False, allow_infinity=False), min_size=1, max_size=8)
+
+
+@functions
+@kinds
+@dtypes
+@given(data=st.data(), alpha=ALPHAS, beta=BETAS, kappa=KAPPAS)
+def test_value_and_gradients_are_finite_for_every_finite_residual(function, kind, dtype, data, alpha, beta, kappa):
+    drawn = data.draw(residuals(32 if dtype == F32 else 64))
+    arguments = leaves(SPECIAL[dtype] + drawn, alpha, beta, kappa, dtype=dtype)
+    value, gradients = derivatives(function, kind, arguments)
+    assert value.isfinite()
+    assert value >= 0
+    for name, gradient in zip(NAMES, gradients, strict=True):
+        assert gradient.isfinite().all(), name
+    residual, slope = arguments[0].detach(), gradients[0]
+    assert (slope * residual.sign() >= 0).all()  # uphill is away from zero
+    bound = float(kappa if kind == LOG_CORRENTROPY else 1.0) * alpha / beta  # peak |psi| <= kappa alpha / beta
+    assert slope.abs().max() <= bound * (1 + 1e-3)
+
+
+@functions
+@kinds
+@dtypes
+def test_second_derivatives_are_finite_for_residuals_of_every_size(function, kind, dtype):
+    """From where the curvature itself, of order |e|^(alpha - 2), is representable. It once was NaN far out."""
+    arguments = leaves([v for v in SPECIAL[dtype] if v == 0 or abs(v) > 1e-30], 1.5, 0.5, 2.0, dtype=dtype)
+    for alpha in (1.2, 2.0, 3.0, 20.0):
+        arguments[1] = torch.tensor(alpha, dtype=dtype, requires_grad=True)
+        _, gradients = derivatives(function, kind, arguments, create_graph=True)
+        for (name, gradient), argument in itertools.product(zip(NAMES, gradients, strict=True), arguments):
+            if gradient.requires_grad:
+                (second,) = torch.autograd.grad(gradient.sum(), argument, retain_graph=True, materialize_grads=True)
+                assert second.isfinite().all(), (alpha, name)
+
+
+@functions
+@kinds
+def test_infinite_and_nan_residuals_are_not_hidden(function, kind):
+    """Only finite residuals are promised finite results; a NaN must come through, so that training is seen to fail."""
+    assert total(function, kind, *leaves([1.0, math.nan], 2.0, 1.0, 1.0)).isnan()
+    infinite = total(function, kind, *leaves([math.inf], 2.0, 1.0, 1.0))
+    assert infinite == (math.inf if kind == LOG_CORRENTROPY else 1.0)
+
+
+# --- against 50-digit arithmetic ------------------------------------------------------------------------------------
+
+
+def truth(kind, e, alpha, beta, kappa):
+    """(value, d/de, d/dalpha, d/dbeta, d/dkappa), h, log|e/beta|, from the formula; the derivatives by mpmath's own
+    numerical differentiation, so that no derivative formula of the kernels is repeated here."""
+    e, alpha, beta, kappa = map(mpmath.mpf, (e, alpha, beta, kappa))
+
+    def rho(le, a, lb, k):  # in log|e| and log(beta): relative steps, whatever the magnitudes
+        t = mpmath.exp(a * (le - lb))
+        return k * mpmath.log1p(t) if kind == LOG_CORRENTROPY else -mpmath.expm1(-t)
+
+    at = (mpmath.log(abs(e)), alpha, mpmath.log(beta), kappa)
+    value = rho(*at)
+    d_le, d_alpha, d_lb, d_kappa = (mpmath.diff(rho, at, tuple(int(i == j) for j in range(4))) for i in range(4))
+    return (value, d_le / e, d_alpha, d_lb / beta, d_kappa), d_le / alpha, at[0] - at[2]
+
+
+def samples(dtype, number=120):
+    """Residuals from subnormal-free tiny to huge, half of them within 10^4 of beta; alpha near 1 and up to 50."""
+    rng = random.Random(20)
+    reach = 30 if dtype == F32 else 200
+    rows = []
+    for i in range(number):
+        beta = 10 ** rng.uniform(-3, 6)
+        exponent = math.log10(beta) + rng.uniform(-4, 4) if i % 2 else rng.uniform(-reach, reach)
+        alpha = rng.choice([1 + 10 ** rng.uniform(-6, 0), rng.uniform(1, 10), rng.uniform(1, 50)])
+        rows.append([rng.choice([-1, 1]) * 10**exponent, alpha, beta, 10 ** rng.uniform(-1, 1.5)])
+    rows += [[1.0, 2.0, 1.0, 1.0], [0.3, 1.5, 0.3, 2.0], [1e-3, 2.0, 1.0, 1.0], [-10.0, 2.0, 1.0, 1.0]]
+    return torch.tensor(rows, dtype=F64).to(dtype).T
+
+
+@functions
+@kinds
+@dtypes
+def test_accuracy_stated_in_the_docstring(function, kind, dtype):
+    columns = [c.clone().requires_grad_() for c in samples(dtype)]
+    _, gradients = derivatives(function, kind, columns)
+    if function is Summed:  # one sum for every column of arguments
+        values = vmap(lambda *a: Summed.apply(kind, *a)[0])(*columns).detach()
+    else:
+        values = Elementwise.apply(kind, *columns).detach()
+    tiny, eps = torch.finfo(dtype).tiny, torch.finfo(dtype).eps
+    for i, row in enumerate(torch.stack([c.detach() for c in columns], 1).tolist()):
+        e, alpha, beta, kappa = row
+        exact, h, log_u = truth(kind, *row)
+        weight = kappa if kind == LOG_CORRENTROPY else 1.0
+        c = 1 + alpha * (abs(math.log(abs(e))) + abs(math.log(beta)))
+        # what multiplies weight * h in each entry
+        factors = (1.0, alpha / abs(e), abs(log_u), alpha / beta, 1 / weight)
+        computed = (values[i].item(), *(g[i].item() for g in gradients))
+        for j, (got, want, factor) in enumerate(zip(computed, exact, factors, strict=True)):
+            scale = abs(want)
+            if j == 2:
+                scale += abs(h)
+            if kind == CORRENTROPY and j in (1, 2, 3):
+                scale = factor + (1 if j == 2 else 0)
+            underflow = 4 * tiny * (weight * factor + 1)
+            assert abs(got - want) <= 2 * eps * c * scale + underflow, (("value", *NAMES)[j], row)
+
+
+@dtypes
+@functions
+def test_accuracy_at_the_papers_setting(dtype, function):
+    """alpha = 2, beta = 1, |e| in [1e-3, 10]: 4e-6 and 7e-15, relative (kernels.py)."""
+    e = torch.logspace(-3, 1, 200, dtype=dtype).requires_grad_()
+    _, (slope, *_) = derivatives(function, LOG_CORRENTROPY, [e, *leaves(2.0, 1.0, 1.0, dtype=dtype)])
+    want = 2 * e.detach().double() / (1 + e.detach().double() ** 2)
+    assert ((slope.double() - want).abs() / want).max() <= (4e-6 if dtype == F32 else 7e-15)
+
+
+def test_correntropy_keeps_the_digits_of_a_small_residual():
+    """1 - exp(-u^2) at u = 1e-4 is 1e-8, which float32 loses entirely unless expm1 is used."""
+    small = torch.tensor([1e-4], dtype=F32)
+    one = torch.ones((), dtype=F32)
+    arguments = (small, 2 * one, one, one)
+    for value in (Elementwise.apply(CORRENTROPY, *arguments), total(Summed, CORRENTROPY, *arguments)):
+        assert value.item() == pytest.approx(1e-8, rel=1e-4)
+
+
+# --- the two functions against each other ---------------------------------------------------------------------------
+
+
+@kinds
+@given(e=residuals(64), alpha=ALPHAS, beta=BETAS, kappa=KAPPAS)
+def test_summed_is_the_sum_of_elementwise(kind, e, alpha, beta, kappa):
+    """Value and gradients, to rounding. Below |e| = 1e-280 they differ: see the last line on accuracy in kernels.py."""
+    e = [x if abs(x) > 1e-280 else 0.0 for x in e]
+    arguments = leaves(e, alpha, beta, kappa)
+    one, first = derivatives(Elementwise, kind, arguments)
+    two, second = derivatives(Summed, kind, arguments)
+    eps = torch.finfo(F64).eps
+    c = 1 + alpha * (750 + abs(math.log(beta)))
+    torch.testing.assert_close(one, two, rtol=4 * eps * c, atol=1e-300)
+    weight = kappa if kind == LOG_CORRENTROPY else 1.0
+    for name, g, k in zip(NAMES, first, second, strict=True):
+        scale = {"residual": alpha / beta, "alpha": 800.0, "beta": alpha / beta, "kappa": 800.0}[name] * len(e) * weight
+        torch.testing.assert_close(g, k, rtol=4 * eps * c, atol=4 * eps * c * scale, msg=name)
+
+
+@kinds
+@shapes
+def test_summed_has_its_gradients_ready(kind, shape):
+    """The further outputs are the gradients, and nothing differentiates through them by mistake."""
+    arguments = ordinary(shape)
+    value, *ready = Summed.apply(kind, *arguments)
+    torch.testing.assert_close(tuple(ready), torch.autograd.grad(value, arguments), rtol=0, atol=0)
+    assert not any(r.requires_grad for r in ready)
+    assert [r.shape for r in ready] == [a.shape for a in arguments]
+
+
+# --- vmap -----------------------------------------------------------------------------------------------------------
+
+SUBSETS = [s for n in range(1, 5) for s in itertools.combinations(range(4), n)]
+
+
+@functions
+@kinds
+@pytest.mark.parametrize("batched", SUBSETS, ids=["+".join(NAMES[i] for i in s) for s in SUBSETS])
+def test_vmap_over_every_subset_of_arguments_equals_a_loop(function, kind, batched):
+    number = 3
+    arguments = [a.detach() for a in ordinary(((2, 4), (4,), (), (2, 1)))]
+    dims = [None] * 4
+    for i in batched:
+        stretch = torch.linspace(0.8, 1.3, number, dtype=F64)
+        arguments[i] = torch.stack([arguments[i] * s for s in stretch], dim=-1 if i == 0 else 0)
+        dims[i] = -1 if i == 0 else 0  # the batch need not come first
+
+    def f(*a):
+        return total(function, kind, *a)
+
+    def one(i):
+        return [a if d is None else a.select(d, i) for a, d in zip(arguments, dims, strict=True)]
+
+    torch.testing.assert_close(
+        vmap(f, tuple(dims))(*arguments), torch.stack([f(*one(i)) for i in range(number)]), rtol=1e-13, atol=0
+    )
+    gradient = torch.func.grad(f, (0, 1, 2, 3))
+    expected = [torch.stack(rows) for rows in zip(*(gradient(*one(i)) for i in range(number)), strict=True)]
+    got = vmap(gradient, tuple(dims))(*arguments)
+    torch.testing.assert_close(list(got), expected, rtol=1e-12, atol=1e-15)
+
+
+@functions
+@kinds
+def test_vmap_within_vmap(function, kind):
+    e, alphas, betas = (torch.tensor(v, dtype=F64) for v in ([0.3, -2.0, 5.0], [1.5, 2.0], [0.5, 1.0, 2.0, 4.0]))
+    kappa = torch.tensor(1.2, dtype=F64)
+    inner = vmap(lambda a, b: total(function, kind, e, a, b, kappa), (None, 0))
+    got = vmap(inner, (0, None))(alphas, betas)
+    expected = plain(kind, e, alphas[:, None, None], betas[:, None], kappa).sum(-1)
+    torch.testing.assert_close(got, expected, rtol=1e-12, atol=0)
+
+
+# --- memory layouts, empty input ------------------------------------------------------------------------------------
+
+
+@functions
+@kinds
+@pytest.mark.parametrize(
+    "layout",
+    [
+        lambda x: x.to(memory_format=torch.channels_last),
+        lambda x: x.transpose(1, 3).contiguous().transpose(1, 3),
+        lambda x: x.repeat_interleave(2, -1)[..., ::2],
+        lambda x: x[:, :1].expand(2, 3, 4, 5),
+    ],
+    ids=["channels_last", "transposed", "strided", "expanded"],
+)
+def test_memory_layout_does_not_matter(function, kind, layout):
+    residual, *parameters = ordinary(((2, 3, 4, 5), (3, 1, 1), (), ()))
+    residual = layout(residual.detach())
+    before = residual.clone()
+    laid_out = residual.requires_grad_()
+    packed = before.contiguous().requires_grad_()
+    got = derivatives(function, kind, [laid_out, *parameters])
+    expected = derivatives(function, kind, [packed, *parameters])
+    torch.testing.assert_close(got, expected, rtol=1e-13, atol=0)
+    torch.testing.assert_close(laid_out.detach(), before, rtol=0, atol=0)  # nothing is written into the input
+
+
+@functions
+@kinds
+def test_no_argument_is_changed(function, kind):
+    arguments = ordinary(SHAPES["full"])
+    before = [a.detach().clone() for a in arguments]
+    derivatives(function, kind, arguments)
+    for a, b in zip(arguments, before, strict=True):
+        assert torch.equal(a, b)
+
+
+@functions
+@kinds
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 0, 4)])
+def test_empty_input(function, kind, shape):
+    value, gradients = derivatives(function, kind, leaves(torch.zeros(shape), 2.0, 1.0, 1.0))
+    assert value == 0
+    assert gradients[0].shape == shape
+    assert all(g == 0 for g in gradients[1:])
+    assert Elementwise.apply(kind, *leaves(torch.zeros(shape), 2.0, 1.0, 1.0)).shape == shape
