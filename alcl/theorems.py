@@ -78,7 +78,7 @@ def find_theorems(root: str | Path) -> list[Theorem]:
 
 
 def gaps(root: str | Path) -> list[str]:
-    """What is missing, one line each: titles, checks, assertions, guards; and theorems that are stated twice, or nowhere.
+    """What is missing, a line each: titles, checks, assertions, guards; and theorems that are stated twice, or nowhere.
 
     References are read in the notebooks, in <root>/alcl and in <root>/tests. An empty list: there are no gaps.
     """
