@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 LOCK = (ROOT / "requirements.lock").read_text("utf-8")
 CONDA = (ROOT / "environment.yml").read_text("utf-8")
-# The library runs on 3.10 too, with older versions of its dependencies than the lock pins.
-LOCKED_PYTHONS = ("3.11", "3.12", "3.13")
+# The lock holds pins for each of them, told apart by markers.
+LOCKED_PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 # What a marker may look at, for the machines that the project is meant for.
 MACHINES = {
     "linux": {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64", "os_name": "posix"},
