@@ -176,6 +176,16 @@ def test_log_prob_matches_mpmath_for_every_size_of_residual(triple, exponent, si
         assert value == pytest.approx(float(exact), rel=1e-11, abs=1e-11)
 
 
+@pytest.mark.parametrize("logit", [15.0, 21.0, 28.0, 38.0, 45.0])
+def test_log_prob_has_no_seam_where_softplus_turns_linear(logit):
+    """torch's softplus is linear beyond 20 by default, which is 2e-9 off there."""
+    e = float(np.exp(logit / 1.5))
+    with mpmath.workdps(30):
+        growth = mpmath.log(1 + mpmath.mpf(e) ** mpmath.mpf(1.5))
+    at_zero, there = distribution(1.5, 1.0, 1.0).log_prob(*double([0.0, e]))
+    assert float(at_zero - there) == pytest.approx(float(growth), abs=1e-13)
+
+
 @given(ORDINARY, st.floats(-6, 6))
 def test_gradients_of_log_prob_match_the_score(triple, log_ratio):
     alpha, beta, kappa = (x.requires_grad_() for x in double(*triple))
