@@ -558,7 +558,8 @@ def claims_ledger(
     - "reproduced": all required comparisons are complete and for the claim;
     - "partly": some measured comparison is for it, but not all are, or some are not complete;
     - "not reproduced": none is for it, and one is against it, or all are complete;
-    - "not yet measured": otherwise.
+    - "undecided": some are measured, none is for or against it, and not all are complete;
+    - "not yet measured": none is measured.
 
     A gain "up to x" needs one cell only: "reproduced" if in the measured cell with the largest gain the interval lies
     above 0 and reaches x; "partly" if it lies above 0 and ends below x; else as above.
@@ -642,7 +643,7 @@ def _judge_study(
     if votes["for"]:
         verdict = "reproduced" if complete and len(votes["for"]) == len(units) else "partly"
     else:
-        verdict = "not reproduced" if votes["against"] or complete else "not yet measured"
+        verdict = "not reproduced" if votes["against"] or complete else "undecided"
     return f"{_mean(claim, measured)}; {_tally(votes)}", verdict, missing
 
 
@@ -653,7 +654,7 @@ def _judge_gain(claim: Mapping[str, Any], units: Sequence[_Unit], measured: Sequ
         verdict = "reproduced" if high >= claim["number"] else "partly"
     else:
         decided = any(unit.interval[1] <= 0 for unit in measured) or all(unit.complete for unit in units)
-        verdict = "not reproduced" if decided else "not yet measured"
+        verdict = "not reproduced" if decided else "undecided"
     return f"largest gain {_shown(claim, best.estimate, low, high)}, at {best.name}", verdict
 
 

@@ -594,6 +594,12 @@ def test_seeds_between_decided_and_complete_make_it_partly():
     assert "mnist/high: 9 of 10 seeds" in ledger.loc["4a", "missing"]
 
 
+def test_measured_but_neither_for_nor_against_is_undecided():
+    records = [r for r in world(lambda *cell: 0.0) if r["config"]["dataset"] != "gtsrb"]
+    found = verdicts(records)
+    assert found["4c"] == found["8a"] == "undecided"
+
+
 def test_one_cell_against_is_partly_and_named():
     def mixed(method, dataset, level):
         return (-1 if (dataset, level) == ("mnist", "moderate") else 1) * as_claimed(method, dataset, level)
