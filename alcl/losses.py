@@ -509,7 +509,7 @@ class BarronLoss(AdaptiveLoss):
         super().__init__(reduction)
         learn = _check_learn(learn, ("alpha", "scale"))
         alpha, scale = _parameter("alpha", alpha, torch.Size()), _parameter("scale", scale, torch.Size())
-        if not 0.001 < float(alpha) < 1.999:
+        if bool((alpha <= 0.001) | (alpha >= 1.999)):
             raise ValueError(f"alpha must lie in (0.001, 1.999); got {float(alpha):g}")
         self.scale_min = _positive("scale_min", scale_min)
         if "scale" in learn and bool(scale <= scale_min):

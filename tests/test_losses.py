@@ -1,0 +1,1260 @@
+"""The losses against torch's own, scipy, quadrature and closed forms; what they promise while they learn; and a proof
+that these oracles notice mistakes.
+
+`test_every_mutant_is_noticed` puts some forty mistakes, one at a time, into the source of kernels.py and losses.py and
+demands that a compact battery of independent checks rejects each (and accepts the original); every check of the battery
+must be what rejects some mutant. `MUTANTS` is the table of mistakes and of the checks expected to notice them.
+"""
+
+import copy
+import inspect
+import math
+import types
+import warnings
+from functools import partial
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import integrate, stats
+from torch import nn
+from torch.func import functional_call
+
+from alcl import kernels, losses
+from alcl.densities import GeneralizedT
+from alcl.losses import (
+    LOSSES,
+    PATIENCE,
+    ALCLoss,
+    BarronLoss,
+    CauchyLoss,
+    GeneralizedCorrentropyLoss,
+    HuberLoss,
+    L1Loss,
+    MSELoss,
+    ResidualLoss,
+    StudentTLoss,
+    alcl_loss,
+    barron_log_partition,
+    barron_rho,
+    cauchy_loss,
+    correntropy_loss,
+    generalized_correntropy_loss,
+    log_correntropy,
+    make_loss,
+    optimizer_groups,
+)
+
+F64 = torch.float64
+REDUCTIONS = ("none", "mean", "sum")
+LEARNED = {
+    "alcl": ALCLoss,
+    "alcl_kappa": partial(ALCLoss, kappa=2.0, learn=("alpha", "beta", "kappa")),
+    "student_t": StudentTLoss,
+    "barron": BarronLoss,
+}
+learned = pytest.mark.parametrize("make", LEARNED.values(), ids=LEARNED)
+every_loss = pytest.mark.parametrize("name", LOSSES)
+
+
+def tensor(x):
+    return torch.as_tensor(x, dtype=F64)
+
+
+def pair(*shape, seed=0, dtype=F64):
+    g = torch.Generator().manual_seed(seed)
+    return tuple(torch.randn(shape, generator=g, dtype=F64).to(dtype) for _ in range(2))
+
+
+def zero_target(residual):
+    return residual, torch.zeros_like(residual)
+
+
+RESIDUALS = tensor([-1e4, -30.0, -3.0, -1.0, -0.4, -1e-3, 0.0, 1e-8, 0.2, 0.9, 2.5, 17.0, 1e6])
+
+
+# --- arguments ------------------------------------------------------------------------------------------------------
+
+ILLEGAL = [
+    (ALCLoss, {"alpha": 1.0}, r"alpha must exceed 1/kappa.*alpha > 1 for kappa = 1.*alpha=1, kappa=1"),
+    (ALCLoss, {"alpha": 0.5}, "alpha must exceed 1/kappa"),
+    (ALCLoss, {"alpha": 1.5, "kappa": 0.6}, r"alpha must exceed 1/kappa.*alpha=1.5, kappa=0.6"),
+    (ALCLoss, {"alpha": 2.0, "kappa": 0.5, "learn": ("kappa",)}, "alpha must exceed 1/kappa"),
+    (ALCLoss, {"alpha": 2.0, "kappa": 0.5 + 1e-7, "learn": "kappa"}, "kappa must exceed 1/alpha"),
+    (ALCLoss, {"alpha": 1.4, "alpha_min": 1.5}, r"alpha must exceed alpha_min=1.5 when it is learned; got alpha=1.4"),
+    (ALCLoss, {"alpha": 1.0, "kappa": 3.0}, r"alpha must exceed alpha_min=1 when it is learned"),
+    (ALCLoss, {"alpha": 0.9, "normalized": False}, r"alpha must exceed alpha_min=1 when it is learned"),
+    (ALCLoss, {"alpha": -2.0}, "alpha must be positive and finite; got -2"),
+    (ALCLoss, {"alpha": 0.0}, "alpha must be positive and finite; got 0"),
+    (ALCLoss, {"alpha": math.nan}, "alpha must be positive and finite; got nan"),
+    (ALCLoss, {"alpha": math.inf}, "alpha must be positive and finite; got inf"),
+    (ALCLoss, {"alpha": "two"}, "alpha must be a positive number or a tensor of them; got 'two'"),
+    (ALCLoss, {"alpha": None}, "alpha must be a positive number or a tensor of them; got None"),
+    (ALCLoss, {"alpha": [2.0, 3.0]}, r"alpha must be a single number; got shape \(2,\)"),
+    (ALCLoss, {"alpha": [2.0, -3.0], "parameter_shape": (2,)}, r"alpha must be positive and finite; got \[-3 .. 2\]"),
+    (ALCLoss, {"beta": 0.0}, "beta must be positive and finite; got 0"),
+    (ALCLoss, {"beta": 1e-3}, r"beta must exceed beta_min=0.001 when it is learned; got beta=0.001"),
+    (ALCLoss, {"beta": 1.0, "beta_min": 2.0}, r"beta must exceed beta_min=2 when it is learned; got beta=1"),
+    (ALCLoss, {"beta": torch.ones(3), "parameter_shape": (2,)}, r"beta does not fit parameter_shape=\(2,\).*\(3,\)"),
+    (ALCLoss, {"kappa": -1.0}, "kappa must be positive and finite; got -1"),
+    (ALCLoss, {"alpha_min": 0.0}, "alpha_min must be positive and finite; got 0"),
+    (ALCLoss, {"alpha_min": None}, "alpha_min must be positive and finite; got None"),
+    (ALCLoss, {"beta_min": -1e-3}, "beta_min must be positive and finite; got -0.001"),
+    (ALCLoss, {"beta_min": "small"}, "beta_min must be positive and finite; got 'small'"),
+    (ALCLoss, {"learn": ("alpha", "gamma")}, "learn may name alpha, beta, kappa; got 'gamma'"),
+    (ALCLoss, {"learn": "dof"}, "learn may name alpha, beta, kappa; got 'dof'"),
+    (ALCLoss, {"learn": None}, "learn may name alpha, beta, kappa; got None"),
+    (ALCLoss, {"parameter_shape": 3}, "parameter_shape must be a sequence of positive integers.*got 3"),
+    (ALCLoss, {"parameter_shape": (3, 0)}, r"parameter_shape must be a sequence of positive integers.*got \(3, 0\)"),
+    (ALCLoss, {"parameter_shape": (-1,)}, "parameter_shape must be a sequence of positive integers"),
+    (ALCLoss, {"parameter_shape": (1.5,)}, "parameter_shape must be a sequence of positive integers"),
+    (ALCLoss, {"reduction": "avg"}, "reduction must be one of none, mean, sum; got 'avg'"),
+    (MSELoss, {"reduction": None}, "reduction must be one of none, mean, sum; got None"),
+    (L1Loss, {"reduction": "average"}, "reduction must be one of"),
+    (HuberLoss, {"delta": 0.0}, "delta must be positive and finite; got 0.0"),
+    (HuberLoss, {"delta": torch.ones(2)}, "delta must be positive and finite"),
+    (CauchyLoss, {"scale": -1.0}, "scale must be positive and finite; got -1.0"),
+    (GeneralizedCorrentropyLoss, {"alpha": math.inf}, "alpha must be positive and finite; got inf"),
+    (GeneralizedCorrentropyLoss, {"beta": 0}, "beta must be positive and finite; got 0"),
+    (StudentTLoss, {"dof": -1.0}, "dof must be positive and finite; got -1"),
+    (StudentTLoss, {"dof": 0.1}, "dof must exceed dof_min=0.1 when it is learned; got 0.1"),
+    (StudentTLoss, {"dof": torch.ones(1)}, r"dof must be a single number; got shape \(1,\)"),
+    (StudentTLoss, {"scale": 1e-3}, "scale must exceed scale_min=0.001 when it is learned; got 0.001"),
+    (StudentTLoss, {"learn": "alpha"}, "learn may name dof, scale; got 'alpha'"),
+    (StudentTLoss, {"dof_min": 0}, "dof_min must be positive and finite"),
+    (BarronLoss, {"alpha": 2.0}, r"alpha must lie in \(0.001, 1.999\); got 2"),
+    (BarronLoss, {"alpha": 0.001}, r"alpha must lie in \(0.001, 1.999\); got 0.001"),
+    (BarronLoss, {"scale": 1e-3}, "scale must exceed scale_min=0.001 when it is learned; got 0.001"),
+    (BarronLoss, {"scale": 0.0}, "scale must be positive and finite; got 0"),
+    (BarronLoss, {"learn": ("dof",)}, "learn may name alpha, scale; got 'dof'"),
+    (BarronLoss, {"scale_min": math.nan}, "scale_min must be positive and finite; got nan"),
+]
+
+
+@pytest.mark.parametrize(
+    ("loss", "options", "message"),
+    ILLEGAL,
+    ids=[f"{c.__name__}-{'-'.join(o)}-{i}" for i, (c, o, _) in enumerate(ILLEGAL)],
+)
+def test_illegal_argument_is_named_with_its_legal_values(loss, options, message):
+    with pytest.raises(ValueError, match=message):
+        loss(**options)
+
+
+LEGAL = [
+    {},
+    {"alpha": 1.0 + 1e-5},
+    {"alpha": 50.0, "beta": 1e4},
+    {"alpha": 1.0, "kappa": 3.0, "learn": "beta"},
+    {"alpha": 0.7, "kappa": 2.0, "alpha_min": 0.6},
+    {"alpha": 0.5, "normalized": False, "learn": ()},
+    {"alpha": 0.5, "normalized": False, "alpha_min": 0.1},
+    {"beta": 1e-3, "learn": "alpha"},
+    {"beta": 1e-9, "learn": ()},
+    {"beta": 1.001e-3},
+    {"kappa": 0.51},
+    {"kappa": 0.51, "learn": ["kappa"]},
+    {"kappa": 40.0, "learn": ("kappa", "alpha", "beta")},
+    {"parameter_shape": [3, 1, 1], "alpha": 3.0},
+    {"parameter_shape": torch.Size([2]), "alpha": [1.5, 2.5], "beta": torch.tensor([0.1, 9.0])},
+    {"parameter_shape": (2, 3), "beta": np.array([0.1, 1.0, 9.0])},
+]
+
+
+@pytest.mark.parametrize("options", LEGAL, ids=str)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_legal_arguments_give_back_their_values(options, reduction):
+    loss = ALCLoss(**options, reduction=reduction)
+    shape = tuple(options.get("parameter_shape", ()))
+    for name, default in (("alpha", 2.0), ("beta", 1.0), ("kappa", 1.0)):
+        value = getattr(loss, name)
+        assert value.shape == shape
+        expected = torch.as_tensor(options.get(name, default), dtype=torch.float32).expand(shape)
+        torch.testing.assert_close(value.detach(), expected, rtol=3e-6, atol=0)
+        learn = options.get("learn", ("alpha", "beta"))
+        assert (f"raw_{name}" in dict(loss.named_parameters())) == (
+            name in ([learn] if isinstance(learn, str) else learn)
+        )
+    value = loss(torch.randn(4, *shape), torch.zeros(4, *shape))
+    assert value.isfinite().all()
+    assert value.shape == ((4, *shape) if reduction == "none" else ())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+def test_parameters_take_the_default_type(dtype):
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(dtype)
+        assert {p.dtype for p in ALCLoss(alpha=torch.tensor(2.5, dtype=F64)).parameters()} == {dtype}
+    finally:
+        torch.set_default_dtype(before)
+
+
+def test_values_given_as_tensors_are_copied():
+    beta = torch.ones(3)
+    loss = ALCLoss(beta=beta, parameter_shape=(3,), learn=())
+    beta.zero_()
+    assert (loss.beta == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("alc", {}, "loss must be one of mse, l1, huber, cauchy, gcl, student_t, barron, alcl; got 'alc'"),
+        ("mse", {"delta": 1.0}, "loss 'mse' takes reduction; got delta"),
+        ("gcl", {"kappa": 1.0}, "loss 'gcl' takes alpha, beta, reduction; got kappa"),
+        ("alcl", {"alpha": 1.0}, "alpha must exceed 1/kappa"),
+        ("huber", {"delta": "x"}, "delta must be positive"),
+    ],
+)
+def test_make_loss_names_what_is_wrong(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        make_loss(name, **options)
+
+
+@every_loss
+def test_make_loss_makes_each_with_its_defaults(name):
+    loss = make_loss(name, reduction="sum")
+    assert type(loss) is LOSSES[name]
+    assert isinstance(loss, ResidualLoss)
+    assert loss.reduction == "sum"
+
+
+def test_make_loss_passes_the_options_on():
+    assert make_loss("huber", delta=0.3).delta == 0.3
+    assert make_loss("alcl", learn=(), beta=0.5).beta == 0.5
+
+
+@every_loss
+def test_input_and_target_must_have_one_shape(name):
+    with pytest.raises(ValueError, match=r"input and target must have one shape; got \(3, 1\) and \(3,\)"):
+        make_loss(name)(torch.zeros(3, 1), torch.zeros(3))
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 5, 5), (3, 5), (5,), ()])
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_parameter_shape_must_fit_the_input(shape, reduction):
+    loss = ALCLoss(parameter_shape=(3, 1, 1), reduction=reduction)
+    with pytest.raises(ValueError, match=r"parameter_shape=\(3, 1, 1\) must broadcast against the input"):
+        loss(torch.zeros(shape), torch.zeros(shape))
+
+
+@pytest.mark.parametrize("function", [alcl_loss, generalized_correntropy_loss, cauchy_loss])
+def test_functional_forms_check_the_reduction_and_the_shapes(function):
+    parameters = (2.0, 1.0) if function is not cauchy_loss else (1.0,)
+    with pytest.raises(ValueError, match="reduction must be one of none, mean, sum; got 'max'"):
+        function(torch.zeros(2), torch.zeros(2), *parameters, reduction="max")
+    with pytest.raises(ValueError, match="input and target must have one shape"):
+        function(torch.zeros(2), torch.zeros(1), *parameters)
+
+
+# --- values: torch's own, scipy, closed forms -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize(
+    ("ours", "torchs"),
+    [
+        (MSELoss, nn.MSELoss),
+        (L1Loss, nn.L1Loss),
+        (partial(HuberLoss, delta=0.7), partial(nn.HuberLoss, delta=0.7)),
+        (HuberLoss, nn.HuberLoss),
+    ],
+)
+def test_mse_l1_and_huber_are_torchs(ours, torchs, reduction):
+    input, target = pair(4, 5)
+    one, two = input.clone().requires_grad_(), input.clone().requires_grad_()
+    a, b = ours(reduction=reduction)(one, target), torchs(reduction=reduction)(two, target)
+    torch.testing.assert_close(a, b, rtol=1e-14, atol=0)
+    a.sum().backward()
+    b.sum().backward()
+    torch.testing.assert_close(one.grad, two.grad, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("scale", [0.03, 1.0, 40.0])
+def test_cauchy_is_its_closed_form(scale):
+    expected = torch.log1p((RESIDUALS / scale) ** 2)
+    for got in (
+        CauchyLoss(scale, reduction="none")(*zero_target(RESIDUALS)),
+        cauchy_loss(*zero_target(RESIDUALS), scale, reduction="none"),
+    ):
+        torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-25)
+    for got in (CauchyLoss(scale)(*zero_target(RESIDUALS)), cauchy_loss(*zero_target(RESIDUALS), scale)):
+        torch.testing.assert_close(got, expected.mean(), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(2.0, 1.0), (1.0, 0.2), (4.0, 30.0)])
+def test_generalized_correntropy_is_its_closed_form(alpha, beta):
+    expected = -torch.expm1(-((RESIDUALS.abs() / beta) ** alpha))
+    module = GeneralizedCorrentropyLoss(alpha, beta, reduction="none")
+    torch.testing.assert_close(module(*zero_target(RESIDUALS)), expected, rtol=1e-11, atol=1e-25)
+    for reduction, value in (("none", expected), ("mean", expected.mean()), ("sum", expected.sum())):
+        got = generalized_correntropy_loss(*zero_target(RESIDUALS), alpha, beta, reduction)
+        torch.testing.assert_close(got, value, rtol=1e-11, atol=1e-25)
+
+
+@pytest.mark.parametrize(("dof", "scale"), [(3.0, 1.0), (1.0, 0.05), (30.0, 7.0), (0.5, 1.0)])
+def test_student_t_is_torchs_and_scipys_likelihood(dof, scale):
+    loss = StudentTLoss(dof, scale, reduction="none").double()
+    nu, s = loss.dof.detach(), loss.scale.detach()
+    got = loss(*zero_target(RESIDUALS)).detach()
+    torch.testing.assert_close(
+        got, -torch.distributions.StudentT(nu, 0.0, s).log_prob(RESIDUALS), rtol=1e-10, atol=1e-12
+    )
+    torch.testing.assert_close(got, -tensor(stats.t.logpdf(RESIDUALS, nu.item(), 0, s.item())), rtol=1e-10, atol=1e-12)
+    assert nu.item() == pytest.approx(dof, rel=1e-6)
+    assert s.item() == pytest.approx(scale, rel=1e-5)
+
+
+def test_alcl_at_alpha_2_and_kappa_1_is_the_cauchy_likelihood():
+    for beta in (0.01, 1.0, 25.0):
+        got = alcl_loss(*zero_target(RESIDUALS), 2.0, beta, reduction="none")
+        torch.testing.assert_close(
+            got, -torch.distributions.Cauchy(tensor(0.0), beta).log_prob(RESIDUALS), rtol=1e-12, atol=1e-12
+        )
+        torch.testing.assert_close(got, -tensor(stats.cauchy.logpdf(RESIDUALS, scale=beta)), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "beta", "kappa"), [(2.0, 1.0, 1.0), (1.1, 0.2, 1.0), (3.0, 5.0, 0.5), (1.5, 0.7, 12.0)]
+)
+@pytest.mark.parametrize("learn", [(), ("alpha", "beta"), ("alpha", "beta", "kappa")])
+def test_alcl_is_the_likelihood_of_the_generalized_t(alpha, beta, kappa, learn):
+    loss = ALCLoss(alpha, beta, kappa, learn=learn, reduction="none").double()
+    density = GeneralizedT(loss.alpha.detach(), loss.beta.detach(), loss.kappa.detach())
+    torch.testing.assert_close(
+        loss(*zero_target(RESIDUALS)).detach(), -density.log_prob(RESIDUALS), rtol=1e-11, atol=1e-11
+    )
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        ALCLoss(2.0, 0.5),
+        ALCLoss(1.3, 0.5),
+        ALCLoss(3.0, 2.0, 0.6),
+        ALCLoss(1.5, 1.0, 4.0, learn=("alpha", "beta", "kappa")),
+        StudentTLoss(2.5, 0.3),
+        BarronLoss(0.4, 0.3),
+        BarronLoss(1.7, 2.0),
+    ],
+    ids=repr,
+)
+def test_exp_of_minus_a_likelihood_integrates_to_one(loss):
+    loss = loss.double()
+    loss.reduction = "none"
+
+    def mass(log_e):  # on a log scale, where the heaviest of these tails decays exponentially
+        e = tensor([math.exp(log_e)])
+        return 2 * math.exp(log_e - loss(*zero_target(e)).item())
+
+    with torch.no_grad():
+        total, _ = integrate.quad(mass, -80, 250, points=[-5, 0, 5], limit=500, epsabs=1e-10)
+    assert total == pytest.approx(1.0, abs=1e-7)
+
+
+def test_a_likelihood_may_be_negative():
+    assert ALCLoss(beta=0.01)(torch.zeros(5), torch.zeros(5)) < 0
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("shape", [(), (5,), (3, 1, 1), (4, 3, 1, 1), (4, 3, 5, 5)])
+def test_reductions_follow_from_the_elementwise_loss(shape, reduction):
+    g = torch.Generator().manual_seed(1)
+    options = {"alpha": 1.2 + 3 * torch.rand(shape, generator=g), "beta": 0.1 + torch.rand(shape, generator=g)}
+    input, target = pair(4, 3, 5, 5)
+    for learn, kappa in ((("alpha", "beta"), 1.0), (("alpha", "beta", "kappa"), 1.7)):
+        loss = ALCLoss(**options, kappa=kappa, learn=learn, parameter_shape=shape, reduction=reduction).double()
+        elementwise = copy.deepcopy(loss)
+        elementwise.reduction = "none"
+        e = input.clone().requires_grad_()
+        expected = getattr(elementwise(e, target), reduction)()
+        got = loss(input.requires_grad_(), target)
+        torch.testing.assert_close(got, expected, rtol=1e-12, atol=0)
+        theirs = torch.autograd.grad(expected, [e, *elementwise.parameters()])
+        ours = torch.autograd.grad(got, [input, *loss.parameters()])
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+@every_loss
+def test_reductions_of_every_loss(name):
+    input, target = pair(3, 4)
+    values = {r: make_loss(name, reduction=r).double()(input, target) for r in REDUCTIONS}
+    assert values["none"].shape == (3, 4)
+    torch.testing.assert_close(values["none"].sum(), values["sum"], rtol=1e-12, atol=0)
+    torch.testing.assert_close(values["none"].mean(), values["mean"], rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("function", [partial(alcl_loss, kappa=1.3), generalized_correntropy_loss])
+def test_functional_parameters_may_enlarge_the_residual(function):
+    """A grid of alpha by beta against one residual vector: a mean is over the whole grid."""
+    input, target = pair(5)
+    alpha, beta = tensor([1.2, 2.0, 3.0])[:, None, None], tensor([0.3, 1.0])[:, None]
+    elementwise = function(input, target, alpha=alpha, beta=beta, reduction="none")
+    assert elementwise.shape == (3, 2, 5)
+    for reduction in ("mean", "sum"):
+        expected = getattr(elementwise, reduction)()
+        got = function(input, target, alpha=alpha, beta=beta, reduction=reduction)
+        torch.testing.assert_close(got, expected, rtol=1e-12, atol=0)
+
+
+def test_module_and_functional_form_agree():
+    input, target = pair(6, 2)
+    loss = ALCLoss(1.7, 0.4, 1.5).double()
+    got = alcl_loss(input, target, loss.alpha, loss.beta, loss.kappa)
+    torch.testing.assert_close(loss(input, target), got, rtol=1e-14, atol=0)
+    loss.normalized = False
+    got = alcl_loss(input, target, loss.alpha, loss.beta, loss.kappa, normalized=False)
+    torch.testing.assert_close(loss(input, target), got, rtol=1e-14, atol=0)
+
+
+def test_without_the_normaliser_only_a_constant_is_missing():
+    input, target = pair(7)
+    with_z, without = (ALCLoss(1.5, 0.3, learn=(), normalized=n).double() for n in (True, False))
+    e, f = input.clone().requires_grad_(), input.clone().requires_grad_()
+    difference = with_z(e, target) - without(f, target)
+    # log Z for kappa = 1 (Theorem L3): 2 pi beta / (alpha sin(pi / alpha))
+    log_z = math.log(2 * math.pi * 0.3 / (1.5 * math.sin(math.pi / 1.5)))
+    assert difference.item() == pytest.approx(log_z, rel=1e-6)
+    assert without.log_normalizer() is None
+    difference.backward()
+    torch.testing.assert_close(e.grad, -f.grad, rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize("normalized", [True, False])
+def test_learning_beta_needs_the_normaliser(normalized):
+    """Theorem A3: without log Z, beta grows for any residuals; with it, it comes to rest."""
+    e = torch.distributions.Cauchy(0.0, 1.0).icdf(torch.linspace(0.005, 0.995, 100))
+    loss = minimise(ALCLoss(learn="beta", normalized=normalized), e)
+    assert (0.9 < loss.beta < 1.1) if normalized else (loss.beta > 1000)
+
+
+# --- types ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8, torch.bool])
+@every_loss
+def test_integers_are_converted_not_the_parameters_cut(name, dtype):
+    """log_correntropy once took alpha = 1.5 for 1 where the residual was of integers."""
+    input, target = torch.tensor([3, 1, 0]).to(dtype), torch.tensor([1, 1, 2]).to(dtype)
+    torch.testing.assert_close(make_loss(name)(input, target), make_loss(name)(input.float(), target.float()))
+
+
+def test_integer_residuals_of_the_functional_forms():
+    whole = torch.tensor([-3, 0, 2])
+    torch.testing.assert_close(log_correntropy(whole, 1.5, 0.7, 1.2), log_correntropy(whole.float(), 1.5, 0.7, 1.2))
+    torch.testing.assert_close(correntropy_loss(whole, 1.5, 0.7), correntropy_loss(whole.float(), 1.5, 0.7))
+    torch.testing.assert_close(barron_rho(whole, 0.5, 0.7), barron_rho(whole.float(), 0.5, 0.7))
+
+
+@every_loss
+def test_complex_residuals_are_refused(name):
+    with pytest.raises(TypeError, match="residuals must be real"):
+        make_loss(name)(torch.zeros(2, dtype=torch.complex64), torch.zeros(2, dtype=torch.complex64))
+
+
+def test_the_wider_type_decides():
+    input, target = pair(4, dtype=torch.float32)
+    assert ALCLoss()(input, target).dtype == torch.float32
+    assert ALCLoss()(input.double(), target).dtype == F64
+    assert alcl_loss(input, target, tensor(2.0), 1.0).dtype == F64
+
+
+# --- Barron's loss --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.3, 0.9, 1.0, 1.5, 1.99])
+@pytest.mark.parametrize("scale", [0.1, 1.0, 20.0])
+def test_barron_rho_is_the_published_formula(alpha, scale):
+    b = mpmath.mpf(2) - mpmath.mpf(alpha)
+    with mpmath.workdps(40):
+        expected = [
+            float(b / alpha * (((mpmath.mpf(e) / scale) ** 2 / b + 1) ** (mpmath.mpf(alpha) / 2) - 1))
+            for e in RESIDUALS.tolist()
+        ]
+    torch.testing.assert_close(barron_rho(RESIDUALS, alpha, scale), tensor(expected), rtol=1e-12, atol=1e-30)
+
+
+def test_barron_special_cases():
+    """Table 1 of the paper: L2 at alpha = 2, Charbonnier at 1, Cauchy at 0; the two ends as limits."""
+    e, c = RESIDUALS[1:-1], 0.7
+    u = e / c
+    torch.testing.assert_close(barron_rho(e, 1.0, c), torch.sqrt(u**2 + 1) - 1, rtol=1e-9, atol=1e-15)
+    torch.testing.assert_close(barron_rho(e, 2 - 1e-9, c), u**2 / 2, rtol=1e-6, atol=1e-15)
+    torch.testing.assert_close(barron_rho(e, 1e-9, c), torch.log1p(u**2 / 2), rtol=1e-6, atol=1e-15)
+
+
+@pytest.mark.parametrize("alpha", [0.00101, 0.05, 0.3, 0.5, 0.9, 1.0, 1.3, 1.7, 1.9, 1.99, 1.9989])
+def test_barron_partition_against_quadrature(alpha):
+    b = 2 - alpha
+
+    def density(t):  # x = exp(t), the formula as published
+        return 2 * math.exp(t - b / alpha * ((math.exp(2 * t) / b + 1) ** (alpha / 2) - 1))
+
+    total = sum(
+        integrate.quad(density, low, high, epsabs=1e-14, epsrel=1e-12, limit=300)[0]
+        for low, high in ((-40, -6), (-6, -2), (-2, 1), (1, 3), (3, 6), (6, 60))
+    )
+    exact = math.log(total)
+    assert barron_log_partition(tensor(alpha)).item() == pytest.approx(exact, abs=6e-9)
+    assert barron_log_partition(torch.tensor(alpha)).item() == pytest.approx(exact, abs=1e-6)
+
+
+def test_barron_partition_at_its_limits():
+    """sqrt(2 pi) for the Gaussian, 2 e K_1(1) for Charbonnier, pi sqrt(2) for Cauchy."""
+    charbonnier = math.log(2 * math.e * float(mpmath.besselk(1, 1)))
+    assert barron_log_partition(tensor(1.0)).item() == pytest.approx(charbonnier, abs=1e-12)
+    assert barron_log_partition(tensor(1.999)).item() == pytest.approx(math.log(math.sqrt(2 * math.pi)), abs=2e-3)
+    assert barron_log_partition(tensor(0.001)).item() == pytest.approx(math.log(math.pi * math.sqrt(2)), abs=2e-3)
+
+
+def test_barron_partition_takes_a_batch_and_a_gradient():
+    alpha = tensor([[0.3, 1.0], [1.5, 1.9]]).requires_grad_()
+    values = barron_log_partition(alpha)
+    torch.testing.assert_close(values, torch.stack([barron_log_partition(a) for a in alpha.flatten()]).reshape(2, 2))
+    assert torch.autograd.gradcheck(barron_log_partition, [alpha])
+
+
+@pytest.mark.parametrize(
+    ("alpha", "law"), [(1.9989, stats.norm(scale=0.8)), (0.0011, stats.cauchy(scale=0.8 * math.sqrt(2)))]
+)
+def test_barron_tends_to_the_gaussian_and_to_the_cauchy_likelihood(alpha, law):
+    e = torch.linspace(-1.6, 1.6, 61, dtype=F64)
+    loss = BarronLoss(alpha, 0.8, reduction="none").double()
+    torch.testing.assert_close(loss(*zero_target(e)).detach(), -tensor(law.logpdf(e)), rtol=0, atol=0.01)
+
+
+# --- robustness -----------------------------------------------------------------------------------------------------
+
+
+def gcl_bound(alpha, beta):
+    """sup alpha u^(alpha-1) exp(-u^alpha) / beta, at u^alpha = 1 - 1/alpha."""
+    t = 1 - 1 / alpha
+    return alpha / beta * t**t * math.exp(-t)
+
+
+def barron_bound(alpha, scale):
+    """sup of |d rho / d e| for alpha <= 1: 1/scale times ((alpha - 2)/(alpha - 1))^((alpha - 1)/2)."""
+    return 1 / scale if alpha == 1 else ((alpha - 2) / (alpha - 1)) ** ((alpha - 1) / 2) / scale
+
+
+BOUNDED = [
+    (L1Loss(), 1.0),
+    (HuberLoss(0.3), 0.3),
+    (CauchyLoss(0.2), 5.0),
+    (GeneralizedCorrentropyLoss(2.0, 0.5), gcl_bound(2.0, 0.5)),
+    (GeneralizedCorrentropyLoss(4.0, 3.0), gcl_bound(4.0, 3.0)),
+    (StudentTLoss(4.0, 0.5), 2.5 / (0.5 * 2)),  # kappa / beta at alpha = 2: (dof + 1)/2 over scale sqrt(dof)
+    (BarronLoss(1.0, 0.5), barron_bound(1.0, 0.5)),
+    (BarronLoss(0.4, 2.0), barron_bound(0.4, 2.0)),
+    (ALCLoss(2.0, 0.25), 4.0),
+    (ALCLoss(3.0, 0.5, 2.0), 2.0 / 0.5 * 2 ** (2 / 3)),
+    (ALCLoss(1.2, 0.5), 1 / 0.5 * 0.2 ** (0.2 / 1.2)),
+]
+
+
+@pytest.mark.parametrize(("loss", "bound"), BOUNDED, ids=[repr(b[0]) for b in BOUNDED])
+def test_gradient_bound_holds_and_is_reached(loss, bound):
+    """One residual sends at most `bound` into the network, whatever its size (closed forms; Theorem I1 for ALCL)."""
+    loss = copy.deepcopy(loss).double()
+    loss.reduction = "sum"
+    e = torch.cat([torch.logspace(-8, 12, 20_001, dtype=F64), tensor([1e38, 1e300])]).requires_grad_()
+    loss(*zero_target(e)).backward()
+    assert e.grad.max() <= bound * (1 + 1e-5)  # the parameters' floats are good to 1e-6
+    assert e.grad.max() >= bound * (1 - 1e-5)
+    assert e.grad.min() >= 0
+
+
+@pytest.mark.parametrize("loss", [MSELoss(), BarronLoss(1.5)], ids=repr)
+def test_unbounded_gradients_are_unbounded(loss):
+    e = tensor([1e3, 1e6, 1e9]).requires_grad_()
+    loss = copy.deepcopy(loss).double()
+    loss.reduction = "sum"
+    loss(*zero_target(e)).backward()
+    assert (e.grad[1:] > 5 * e.grad[:-1]).all()
+
+
+@pytest.mark.parametrize("name", [n for n in LOSSES if n not in ("mse", "l1", "huber")])
+@given(alpha=st.floats(1.05, 1.9), scale=st.floats(0.01, 10))
+def test_losses_are_even_and_increase_with_the_residual(name, alpha, scale):
+    options = {
+        "cauchy": {"scale": scale},
+        "gcl": {"alpha": alpha, "beta": scale},
+        "student_t": {"dof": alpha, "scale": scale},
+        "barron": {"alpha": alpha, "scale": scale},
+        "alcl": {"alpha": alpha, "beta": scale},
+    }[name]
+    loss = make_loss(name, reduction="none", **options)
+    e = torch.logspace(-6, 8, 60)
+    up, down = loss(*zero_target(e)).detach(), loss(*zero_target(-e)).detach()
+    assert torch.equal(up, down)
+    assert (up.diff() >= -1e-6 * up[1:].abs()).all()
+
+
+# --- learning -------------------------------------------------------------------------------------------------------
+
+
+def minimise(loss, e, steps=60):
+    optimizer = torch.optim.LBFGS(
+        loss.parameters(), line_search_fn="strong_wolfe", max_iter=steps, tolerance_change=1e-12
+    )
+
+    def closure():
+        optimizer.zero_grad()
+        value = loss(*zero_target(e))
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+    return loss
+
+
+@pytest.mark.parametrize(
+    ("learn", "true"),
+    [
+        (("alpha", "beta"), (1.6, 0.5, 1.0)),
+        (("alpha", "beta"), (3.0, 7.0, 1.0)),
+        (("beta",), (2.0, 0.02, 1.0)),
+        (("alpha", "beta", "kappa"), (2.0, 0.5, 2.0)),
+    ],
+)
+def test_training_the_loss_alone_recovers_the_density(learn, true):
+    """Maximum likelihood on 20,000 draws lands within four standard errors (of the Fisher information) of the truth."""
+    torch.manual_seed(3)
+    density = GeneralizedT(*(tensor(t) for t in true))
+    e = density.sample((20_000,))
+    start = {"alpha": 2.5, "beta": 1.0, "kappa": 1.5 if "kappa" in learn else true[2]}
+    start |= {name: value for name, value in zip(("alpha", "beta", "kappa"), true, strict=True) if name not in learn}
+    loss = minimise(ALCLoss(**start, learn=learn).double(), e)
+    index = [("location", "alpha", "beta", "kappa").index(name) for name in learn]
+    covariance = torch.linalg.inv(density.fisher_information()[index][:, index]) / len(e)
+    for name, variance in zip(learn, covariance.diagonal(), strict=True):
+        truth = true[("alpha", "beta", "kappa").index(name)]
+        assert abs(getattr(loss, name).item() - truth) < 4 * variance.sqrt().item(), name
+
+
+def test_channels_learn_parameters_of_their_own():
+    torch.manual_seed(4)
+    scales = torch.tensor([0.05, 0.5, 5.0], dtype=F64)
+    e = GeneralizedT(tensor(2.0), scales).sample((4000,)).T.reshape(1, 3, 40, 100)
+    loss = minimise(ALCLoss(parameter_shape=(3, 1, 1)).double(), e)
+    torch.testing.assert_close(loss.beta.detach().flatten(), scales, rtol=0.1, atol=0)
+    torch.testing.assert_close(loss.alpha.detach().flatten(), torch.full((3,), 2.0, dtype=F64), rtol=0.1, atol=0)
+
+
+def test_student_t_and_barron_recover_theirs():
+    torch.manual_seed(5)
+    e = torch.distributions.StudentT(tensor(4.0), tensor(0.0), tensor(0.3)).sample((20_000,))
+    loss = minimise(StudentTLoss().double(), e)
+    dof, _, scale = stats.t.fit(e.numpy(), floc=0)  # scipy's optimiser on scipy's density
+    assert loss.dof.item() == pytest.approx(dof, rel=1e-3)
+    assert loss.scale.item() == pytest.approx(scale, rel=1e-3)
+    # Charbonnier's density by inversion of its numerically integrated distribution function
+    x = torch.linspace(-40, 40, 200_001, dtype=F64)
+    cumulative = torch.cumsum(torch.exp(-(torch.sqrt((x / 0.4) ** 2 + 1) - 1)), 0)
+    uniform = torch.rand(20_000, dtype=F64) * cumulative[-1]
+    loss = minimise(BarronLoss(0.5, 1.0).double(), x[torch.searchsorted(cumulative, uniform)])
+    assert loss.alpha.item() == pytest.approx(1.0, abs=0.1)
+    assert loss.scale.item() == pytest.approx(0.4, rel=0.1)
+
+
+@pytest.mark.parametrize("learn", [(), ("alpha",), ("beta",), ("kappa",), ("alpha", "kappa")], ids=str)
+def test_only_what_is_to_learn_learns(learn):
+    loss = ALCLoss(2.0, 1.0, 1.5, learn=learn)
+    before = {name: getattr(loss, name).item() for name in ("alpha", "beta", "kappa")}
+    assert {n.removeprefix("raw_") for n, _ in loss.named_parameters()} == set(learn)
+    assert {n.removeprefix("fixed_") for n, _ in loss.named_buffers()} == {"alpha", "beta", "kappa"} - set(learn)
+    if learn:
+        optimizer = torch.optim.SGD(loss.parameters(), lr=1.0)
+        loss(*zero_target(torch.tensor([0.1, 9.0, -40.0]))).backward()
+        optimizer.step()
+    for name, value in before.items():
+        assert (getattr(loss, name).item() != value) == (name in learn), name
+
+
+DATA = {
+    "cubed Cauchy": lambda g: torch.empty(512).cauchy_(generator=g) ** 3,
+    "zeros": lambda g: torch.zeros(512),
+    "huge": lambda g: torch.full((512,), 1e30),
+    "tight Gaussian": lambda g: 0.1 * torch.randn(512, generator=g),
+    "uniform": lambda g: torch.rand(512, generator=g),
+    "mostly zero": lambda g: torch.randn(512, generator=g) * (torch.rand(512, generator=g) < 0.1),
+}
+
+
+@learned
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize(("optimizer", "lr"), [("Adam", 0.1), ("Adam", 30.0), ("SGD", 3.0), ("SGD", 30.0)])
+def test_brutal_optimisation_stays_legal_and_finite(make, data, optimizer, lr):
+    """Learning rates a hundred to ten thousand times too large, in float32: no NaN, no infinity, no illegal value."""
+    loss = make()
+    e = DATA[data](torch.Generator().manual_seed(0))
+    if isinstance(loss, BarronLoss) and data in ("huge", "cubed Cauchy"):
+        e = e.clamp(-1e6, 1e6)  # its gradients are not bounded for alpha > 1
+    optimizer = getattr(torch.optim, optimizer)(loss.parameters(), lr=lr)
+    for step in range(60):
+        optimizer.zero_grad()
+        value = loss(*zero_target(e))
+        value.backward()
+        assert value.isfinite(), step
+        assert all(p.grad.isfinite().all() for p in loss.parameters()), step
+        optimizer.step()
+        if isinstance(loss, ALCLoss):
+            assert loss.alpha >= 1
+            assert loss.beta >= loss.beta_min
+            assert loss.alpha.double() * loss.kappa.double() > 1
+        elif isinstance(loss, StudentTLoss):
+            assert loss.dof >= torch.tensor(0.1)
+            assert loss.scale >= torch.tensor(1e-3)
+        else:
+            assert 0.0009 < loss.alpha < 1.9991
+            assert loss.scale >= torch.tensor(1e-3)
+
+
+@pytest.mark.parametrize("kappa", [0.3, 0.9, 1.0, 3.0])
+@pytest.mark.parametrize("raw", [-1e30, -200.0, -20.0, 20.0, 1e4])
+def test_the_floors_hold_wherever_the_raw_parameters_are(kappa, raw):
+    for learn in (("alpha", "beta"), ("alpha", "beta", "kappa")):
+        loss = ALCLoss(alpha=4.0, kappa=kappa, learn=learn)
+        with torch.no_grad():
+            for p in loss.parameters():
+                p.fill_(raw)
+        value = loss(*zero_target(torch.tensor([0.0, 0.3, -1e10])))
+        value.backward()
+        assert value.isfinite()
+        assert all(p.grad.isfinite() for p in loss.parameters())
+        assert loss.alpha.double() * loss.kappa.double() > 1
+
+
+def test_exact_zeros_drive_beta_to_its_floor_and_no_further():
+    """Theorem A4: more than 1 - 1/(kappa alpha) of exact zeros collapses beta; with beta_min as the last value."""
+    loss = ALCLoss(learn="beta", beta_min=0.01)
+    e = torch.cat([torch.zeros(900), torch.ones(100)])
+    optimizer = torch.optim.Adam(loss.parameters(), lr=0.3)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss(*zero_target(e)).backward()
+        optimizer.step()
+    assert loss.beta.item() == pytest.approx(0.01, rel=0.05)
+
+
+# --- optimizer groups -----------------------------------------------------------------------------------------------
+
+
+def test_optimizer_groups():
+    model, loss = nn.Linear(3, 2), ALCLoss()
+    network, own = optimizer_groups(model, loss, lr=0.01, loss_lr=0.2, weight_decay=0.5)
+    assert [id(p) for p in network["params"]] == [id(p) for p in model.parameters()]
+    assert [id(p) for p in own["params"]] == [id(p) for p in loss.parameters()]
+    assert (network["lr"], network["weight_decay"]) == (0.01, 0.5)
+    assert (own["lr"], own["weight_decay"]) == (0.2, 0.0)
+    assert optimizer_groups(model, loss, lr=0.01)[1]["lr"] == 0.01
+    torch.optim.AdamW([network, own])
+
+
+def test_optimizer_groups_without_loss_parameters_have_no_second_group():
+    for loss in (MSELoss(), nn.MSELoss(), ALCLoss(learn=())):
+        assert len(optimizer_groups(nn.Linear(2, 2), loss, lr=0.1)) == 1
+
+
+def test_optimizer_groups_hold_no_parameter_twice():
+    model = nn.Sequential(nn.Linear(2, 2), ALCLoss())  # the loss may be part of the model
+    network, own = optimizer_groups(model, model[1], lr=0.1, weight_decay=0.1)
+    assert len(network["params"]) == 2
+    assert len(own["params"]) == 2
+    ids = [id(p) for group in (network, own) for p in group["params"]]
+    assert len(set(ids)) == len(ids)
+    torch.optim.SGD([network, own])
+
+
+def test_weight_decay_does_not_move_the_loss_parameters():
+    model, loss = nn.Linear(1, 1), ALCLoss(alpha=3.0)
+    optimizer = torch.optim.SGD(optimizer_groups(model, loss, lr=0.1, weight_decay=0.9))
+    for p in (*model.parameters(), *loss.parameters()):
+        p.grad = torch.zeros_like(p)
+    weight = model.weight.item()
+    optimizer.step()
+    assert model.weight.item() == pytest.approx(weight * 0.91, rel=1e-5)
+    assert loss.alpha.item() == pytest.approx(3.0, rel=1e-6)
+
+
+def test_the_loss_alone_can_be_given_to_an_optimizer():
+    loss = ALCLoss()
+    torch.optim.Adam(optimizer_groups(nn.Identity(), loss, lr=0.1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lr": 0.0}, "lr must be positive and finite; got 0.0"),
+        ({"lr": 0.1, "loss_lr": -1.0}, "loss_lr must be positive and finite; got -1.0"),
+        ({"lr": 0.1, "weight_decay": -0.1}, "weight_decay must be at least 0 and finite; got -0.1"),
+        ({"lr": 0.1, "weight_decay": math.nan}, "weight_decay must be at least 0"),
+    ],
+)
+def test_optimizer_groups_name_what_is_wrong(options, message):
+    with pytest.raises(ValueError, match=message):
+        optimizer_groups(nn.Linear(1, 1), ALCLoss(), **options)
+
+
+# --- the not-learning warning ---------------------------------------------------------------------------------------
+
+E = torch.tensor([0.5, -2.0])
+
+
+def warnings_of(action):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        action()
+    return [w for w in caught if "never updated" in str(w.message)]
+
+
+def forwards(loss, number, after=lambda: None):
+    for _ in range(number):
+        loss.zero_grad()
+        loss(*zero_target(E)).backward()
+        after()
+
+
+@learned
+def test_a_loss_that_nobody_trains_warns_once_and_says_what_to_do(make):
+    loss = make()
+    assert not warnings_of(lambda: forwards(loss, PATIENCE))
+    (warning,) = warnings_of(lambda: forwards(loss, 3 * PATIENCE))
+    assert warning.category is UserWarning
+    assert type(loss).__name__ in str(warning.message)
+    assert "alcl.optimizer_groups(model, criterion, lr=1e-3)" in str(warning.message)
+    assert "learn=()" in str(warning.message)
+    assert warning.filename == __file__  # the caller's line, not a line of this library or of torch
+    for name, _ in loss.named_parameters():
+        assert name.removeprefix("raw_") in str(warning.message)
+
+
+def step_through_data(loss):
+    for p in loss.parameters():
+        p.data.add_(p.grad, alpha=-1e-3)
+
+
+OPTIMIZERS = {
+    "Adam": lambda loss: torch.optim.Adam(loss.parameters(), lr=1e-3).step,
+    "fused Adam": lambda loss: torch.optim.Adam(loss.parameters(), lr=1e-3, fused=True).step,  # leaves _version alone
+    "foreach SGD": lambda loss: torch.optim.SGD(loss.parameters(), lr=1e-3, foreach=True).step,
+    "through .data": lambda loss: partial(step_through_data, loss),  # as many third-party optimizers write
+}
+
+
+@learned
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_no_warning_while_an_optimizer_works(make, optimizer):
+    loss = make()
+    assert not warnings_of(lambda: forwards(loss, 2 * PATIENCE + 10, after=OPTIMIZERS[optimizer](loss)))
+
+
+def test_no_warning_when_updates_are_rare():
+    """Gradient accumulation: the first update comes late, and later ones further apart than the patience."""
+    loss = ALCLoss()
+    step = torch.optim.Adam(loss.parameters()).step
+    assert not warnings_of(lambda: forwards(loss, PATIENCE - 1))
+    step()
+    assert not warnings_of(lambda: forwards(loss, 3 * PATIENCE))
+
+
+@learned
+def test_no_warning_where_nothing_is_to_be_learned(make):
+    def evaluated():
+        forwards(make().eval(), 2 * PATIENCE)
+
+    def without_gradients():
+        loss = make()
+        with torch.no_grad():
+            for _ in range(2 * PATIENCE):
+                loss(*zero_target(E))
+
+    def frozen():
+        loss = make().requires_grad_(False)
+        for _ in range(2 * PATIENCE):
+            loss(*zero_target(E))
+
+    def nothing_learned():
+        loss = ALCLoss(learn=())
+        for _ in range(2 * PATIENCE):
+            loss(*zero_target(E))
+
+    def functional():
+        loss = make()
+        values = {name: p.detach().clone() for name, p in loss.named_parameters()}
+        for _ in range(2 * PATIENCE):
+            functional_call(loss, values, zero_target(E))
+
+    for action in (evaluated, without_gradients, frozen, nothing_learned, functional):
+        assert not warnings_of(action), action.__name__
+
+
+def test_a_copy_and_another_type_count_afresh():
+    loss = ALCLoss()
+    forwards(loss, PATIENCE)
+    twin = copy.deepcopy(loss)
+    assert not warnings_of(lambda: forwards(twin, PATIENCE))
+    assert not warnings_of(lambda: forwards(loss.double(), PATIENCE))
+    assert len(warnings_of(lambda: forwards(twin, 1))) == 1
+    assert len(warnings_of(lambda: forwards(loss, 1))) == 1
+
+
+# --- printed form ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("loss", "text"),
+    [
+        (ALCLoss(), "ALCLoss(alpha=2, beta=1, kappa=1, learn=('alpha', 'beta'), reduction='mean')"),
+        (
+            ALCLoss(1.5, 0.25, 3.0, learn=(), reduction="sum"),
+            "ALCLoss(alpha=1.5, beta=0.25, kappa=3, learn=(), reduction='sum')",
+        ),
+        (
+            ALCLoss(parameter_shape=(3, 1, 1), learn="beta"),
+            "ALCLoss(alpha=<3x1x1>, beta=<3x1x1>, kappa=<3x1x1>, learn=('beta',), reduction='mean')",
+        ),
+        (StudentTLoss(), "StudentTLoss(dof=3, scale=1, learn=('dof', 'scale'), reduction='mean')"),
+        (BarronLoss(), "BarronLoss(alpha=1, scale=1, learn=('alpha', 'scale'), reduction='mean')"),
+        (GeneralizedCorrentropyLoss(3, 0.5), "GeneralizedCorrentropyLoss(alpha=3.0, beta=0.5)"),
+        (CauchyLoss(0.3), "CauchyLoss(scale=0.3)"),
+        (HuberLoss(2), "HuberLoss(delta=2.0)"),
+        (MSELoss(), "MSELoss()"),
+        (L1Loss(), "L1Loss()"),
+    ],
+)
+def test_printed_form_shows_current_values(loss, text):
+    assert repr(loss) == text
+
+
+def test_printed_form_follows_the_learning():
+    loss = ALCLoss()
+    with torch.no_grad():
+        loss.raw_beta.fill_(3.0)
+    assert "beta=3.05" in repr(loss)  # 0.001 + softplus(3)
+
+
+# --- would these oracles notice a mistake? --------------------------------------------------------------------------
+
+GRID = np.array([-7.0, -1.3, -0.4, 0.25, 0.9, 3.0])
+SETTINGS = [(1.4, 0.6, 1.0), (2.0, 1.5, 0.8), (3.2, 0.9, 2.5)]
+
+
+def formula(kind, e, alpha, beta, kappa):
+    t = (np.abs(e) / beta) ** alpha
+    return kappa * np.log1p(t) if kind == "alcl" else 1 - np.exp(-t)
+
+
+def forms(L, kind, e, alpha, beta, kappa):
+    """The elementwise and the summing implementation of one loss in the module `L`, both summed."""
+    if kind == "alcl":
+        yield L.log_correntropy(e, alpha, beta, kappa).sum()
+        yield L.alcl_loss(*zero_target(e), alpha, beta, kappa, reduction="sum", normalized=False)
+    else:
+        yield L.correntropy_loss(e, alpha, beta).sum()
+        yield L.generalized_correntropy_loss(*zero_target(e), alpha, beta, reduction="sum")
+
+
+def close(got, expected, rtol=1e-6, atol=1e-8):
+    np.testing.assert_allclose(np.asarray(got, dtype=float), expected, rtol=rtol, atol=atol)
+
+
+def each(kinds=("alcl", "gcl")):
+    for kind in kinds:
+        for setting in SETTINGS:
+            for form in (0, 1):
+                arguments = [tensor(x).requires_grad_() for x in (GRID, *setting)]
+                yield kind, setting, form, arguments
+
+
+def value(L):
+    for kind, setting, form, arguments in each():
+        close(list(forms(L, kind, *arguments))[form].item(), formula(kind, GRID, *setting).sum(), rtol=1e-12)
+
+
+def residual_gradient(L):
+    for kind, setting, form, arguments in each():
+        (got,) = torch.autograd.grad(list(forms(L, kind, *arguments))[form], arguments[:1])
+        h = 1e-6
+        close(got, (formula(kind, GRID + h, *setting) - formula(kind, GRID - h, *setting)) / (2 * h))
+
+
+def parameter_gradients(L):
+    for kind, setting, form, arguments in each():
+        got = torch.autograd.grad(list(forms(L, kind, *arguments))[form], arguments[1:], materialize_grads=True)
+        for i, g in enumerate(got):
+            up, down = (list(setting) for _ in range(2))
+            up[i] += 1e-6
+            down[i] -= 1e-6
+            close(g.item(), (formula(kind, GRID, *up).sum() - formula(kind, GRID, *down).sum()) / 2e-6)
+
+
+def second_derivatives(L):
+    for kind, setting, form, arguments in each():
+        (first,) = torch.autograd.grad(list(forms(L, kind, *arguments))[form], arguments[:1], create_graph=True)
+        along_e, along_alpha = torch.autograd.grad(first.sum(), arguments[:2])
+        h = 1e-4
+        middle = 2 * formula(kind, GRID, *setting)
+        close(
+            along_e, (formula(kind, GRID + h, *setting) + formula(kind, GRID - h, *setting) - middle) / h**2, 1e-4, 1e-5
+        )
+        alpha, *rest = setting
+        mixed = sum(s * t * formula(kind, GRID + s * h, alpha + t * h, *rest).sum() for s in (-1, 1) for t in (-1, 1))
+        close(along_alpha.item(), mixed / (4 * h**2), 1e-4, 1e-5)
+
+
+def at_zero(L):
+    for kind in ("alcl", "gcl"):
+        for form in (0, 1):
+            arguments = [tensor(x).requires_grad_() for x in ([0.0], 2.0, 0.5, 1.5)]
+            total = list(forms(L, kind, *arguments))[form]
+            ready = torch.autograd.grad(total, arguments, retain_graph=True, materialize_grads=True)
+            close([g.item() for g in ready], 0, atol=1e-300)
+            gradients = torch.autograd.grad(total, arguments, create_graph=True, materialize_grads=True)
+            (curvature,) = torch.autograd.grad(gradients[0], arguments[0])
+            close([total.item(), *(g.item() for g in gradients)], 0, atol=1e-300)
+            close(curvature.item(), 2 * (1.5 if kind == "alcl" else 1.0) / 0.5**2)
+
+
+def extremes(L):
+    for kind in ("alcl", "gcl"):
+        for form in (0, 1):
+            e = torch.tensor([1e-45, -1e-38, 1e-4, 1e30, -1e38])
+            arguments = [e.requires_grad_(), *(torch.tensor(x, requires_grad=True) for x in (3.0, 0.5, 1.5))]
+            total = list(forms(L, kind, *arguments))[form]
+            ready = torch.autograd.grad(total, arguments, retain_graph=True, materialize_grads=True)
+            gradients = torch.autograd.grad(total, arguments, create_graph=True, materialize_grads=True)
+            assert all(x.isfinite().all() for x in (total, *ready, *gradients))
+            close(total.item(), 1.5 * 3 * (math.log(1e30 / 0.5) + math.log(1e38 / 0.5)) if kind == "alcl" else 2, 1e-5)
+            (second,) = torch.autograd.grad(gradients[0].sum(), arguments[1])
+            assert second.isfinite()
+
+
+def small_residuals(L):
+    tiny = torch.tensor([1e-4])
+    for reduction in ("none", "sum"):
+        close(L.generalized_correntropy_loss(*zero_target(tiny), reduction=reduction).item(), 1e-8, 1e-4, 0)
+
+
+def likelihoods(L):
+    e = tensor(GRID)
+    for got, law in (
+        (L.ALCLoss(2.0, 0.7), stats.cauchy(scale=0.7)),
+        (L.ALCLoss(2.0, 0.7 * math.sqrt(5.0), 3.0), stats.t(5.0, scale=0.7)),
+        (L.ALCLoss(2.0, 0.7 * math.sqrt(5.0), 3.0, learn="kappa"), stats.t(5.0, scale=0.7)),
+        (L.StudentTLoss(5.0, 0.7), stats.t(5.0, scale=0.7)),
+        (L.BarronLoss(0.0011, 0.7 / math.sqrt(2)), stats.cauchy(scale=0.7)),
+        (L.BarronLoss(1.9989, 0.7), stats.norm(scale=0.7)),
+    ):
+        loose = isinstance(got, L.BarronLoss)  # its two ends are limits
+        e = tensor(GRID[1:-1] if loose else GRID)
+        for reduction, expected in (("none", -law.logpdf(e)), ("mean", -law.logpdf(e).mean())):
+            got.reduction = reduction
+            close(got.double()(*zero_target(e)).detach(), expected, rtol=3e-3 if loose else 1e-5)
+
+
+def reductions(L):
+    input, target = pair(4, 3, 2)
+    for loss in (L.ALCLoss(3.0, torch.tensor([0.1, 1.0, 5.0])[:, None], parameter_shape=(3, 1)), L.StudentTLoss()):
+        values = {}
+        for loss.reduction in REDUCTIONS:
+            values[loss.reduction] = loss.double()(input, target).detach()
+        close(values["mean"], values["none"].mean())
+        close(values["sum"], values["none"].sum())
+
+
+def normaliser_can_be_left_out(L):
+    loss = L.ALCLoss(1.5, 0.3, normalized=False, reduction="sum").double()
+    close(loss(*zero_target(tensor(GRID))).item(), formula("alcl", GRID, 1.5, 0.3, 1.0).sum(), rtol=1e-5)
+
+
+def parameters_come_back(L):
+    loss = L.ALCLoss(1.7, 0.4, 2.2, learn=("alpha", "beta", "kappa"))
+    close([loss.alpha.item(), loss.beta.item(), loss.kappa.item()], [1.7, 0.4, 2.2], rtol=1e-5)
+    student, barron = L.StudentTLoss(2.5, 0.3), L.BarronLoss(0.6, 0.3)
+    close(
+        [student.dof.item(), student.scale.item(), barron.alpha.item(), barron.scale.item()], [2.5, 0.3, 0.6, 0.3], 1e-5
+    )
+
+
+def floors(L):
+    for learn, kappa in ((("alpha", "beta"), 1.0), (("alpha", "beta", "kappa"), 2.0)):
+        loss = L.ALCLoss(kappa=kappa, learn=learn)
+        for p in loss.parameters():
+            p.data.fill_(-200.0)
+        assert loss(*zero_target(torch.tensor([0.0, 1.0]))).isfinite()
+        assert loss.beta >= torch.tensor(1e-3)
+
+
+def half_precision(L):
+    loss = L.ALCLoss()(torch.tensor([6e4], dtype=torch.float16), torch.tensor([-6e4], dtype=torch.float16))
+    close(loss.item(), -stats.cauchy.logpdf(1.2e5), rtol=1e-3)
+
+
+def integers(L):
+    close(L.log_correntropy(torch.tensor([2]), 1.5, 0.7, 1.0), formula("alcl", np.array([2.0]), 1.5, 0.7, 1.0), 1e-5)
+
+
+def groups(L):
+    model, loss = nn.Linear(1, 1), L.ALCLoss()
+    network, own = L.optimizer_groups(nn.Sequential(model, loss), loss, lr=0.1, loss_lr=0.3, weight_decay=0.5)
+    assert (network["lr"], network["weight_decay"], own["lr"], own["weight_decay"]) == (0.1, 0.5, 0.3, 0.0)
+    assert len(network["params"]) == len(own["params"]) == 2
+
+
+def warning(L):
+    untrained, trained = L.ALCLoss(), L.ALCLoss()
+    assert len(warnings_of(lambda: forwards(untrained, 3 * L.PATIENCE))) == 1
+    step = torch.optim.Adam(trained.parameters(), fused=True).step
+    assert not warnings_of(lambda: forwards(trained, 2 * L.PATIENCE, after=step))
+
+
+def substituted_kappa(L):
+    """torch.func.functional_call with another fixed kappa."""
+    got = functional_call(
+        L.ALCLoss(2.0, math.sqrt(5.0)), {"fixed_kappa": torch.tensor(3.0)}, zero_target(torch.ones(1))
+    )
+    close(got.item(), -stats.t.logpdf(1.0, 5.0), 1e-5)
+
+
+BATTERY = (
+    value, residual_gradient, parameter_gradients, second_derivatives, at_zero, extremes, small_residuals, likelihoods,
+    reductions, normaliser_can_be_left_out, parameters_come_back, floors, half_precision, integers, groups, warning,
+    substituted_kappa,
+)  # fmt: skip
+
+
+def rejections(L):
+    """Names of the checks that the module `L` (alcl.losses, or a mutant of it) fails."""
+    failed = []
+    for check in BATTERY:
+        try:
+            check(L)
+        except Exception:  # a mutant may fail in any way
+            failed.append(check.__name__)
+    return failed
+
+
+# (what is wrong, module, a check that must notice it, the text, what it becomes)
+MUTANTS = [
+    ("kappa ignored in the value", kernels, "value",
+     "return kappa * _softplus(logit)", "return _softplus(logit)"),
+    ("sign of the value", kernels, "value",
+     "return -torch.expm1(", "return torch.expm1("),
+    ("1 - exp instead of expm1", kernels, "small_residuals",
+     "return -torch.expm1(-logit.exp())", "return 1 - torch.exp(-logit.exp())"),
+    ("power 2 whatever alpha", kernels, "value",
+     "logit = alpha * (residual", "logit = 2 * (residual"),
+    ("sum becomes mean", kernels, "reductions",
+     "total = (d_kappa * kappa).sum()", "total = (d_kappa * kappa).mean()"),
+    ("value saturates far out", kernels, "extremes",
+     "excess = (logit - limit).clamp_min_(0.0)", "excess = torch.zeros_like(logit)"),
+    ("overflow far out", kernels, "extremes",
+     "math.log2(info.max) - 2", "math.log2(info.max) + 2"),
+    ("log of zero", kernels, "at_zero",
+     "residual.abs().clamp_min_(info.tiny).log2_()", "residual.abs().log2_()"),
+    ("base 2 left in d_alpha", kernels, "parameter_gradients",
+     "weight * _LN2)", "weight)"),
+    ("sign of d_beta", kernels, "parameter_gradients",
+     "-weight * alpha / beta", "weight * alpha / beta"),
+    ("d_beta not divided by beta", kernels, "parameter_gradients",
+     "-weight * alpha / beta", "-weight * alpha"),
+    ("sign of the residual lost", kernels, "residual_gradient",
+     ".mul_(residual.sgn())", ""),
+    ("alpha missing in d_residual", kernels, "residual_gradient",
+     "* (weight * alpha)", "* weight"),
+    ("kappa ignored in the gradients", kernels, "residual_gradient",
+     "            weight = kappa\n", "            weight = torch.ones_like(kappa)\n"),
+    ("h of correntropy", kernels, "residual_gradient",
+     "h = t.mul_(1 - phi)", "h = t.mul_(phi)"),
+    ("d_kappa is not the sum of log(1 + t)", kernels, "parameter_gradients",
+     "d_kappa = phi.sum_to_size(kappa.shape)", "d_kappa = 2 * phi.sum_to_size(kappa.shape)"),
+    ("saved gradients differentiated as constants", kernels, "second_derivatives",
+     "if torch.is_grad_enabled():", "if False:"),
+    ("d_alpha without the logarithm", kernels, "parameter_gradients",
+     "(grad * h * log_u)", "(grad * h)"),
+    ("sign of the elementwise d_beta", kernels, "parameter_gradients",
+     "grad * -alpha * h / beta", "grad * alpha * h / beta"),
+    ("alpha missing in the elementwise gradient", kernels, "residual_gradient",
+     "residual.sign() * weight * alpha / beta", "residual.sign() * weight / beta"),
+    ("curvature at zero halved", kernels, "at_zero",
+     "2 * weight / beta.square()", "weight / beta.square()"),
+    ("curvature at zero forgotten", kernels, "at_zero",
+     "torch.where(zero, slope * residual, away)", "away"),
+    ("infinite exp in the second derivative", kernels, "extremes",
+     "logit.clamp(max=50.0).exp()", "logit.exp()"),
+    ("normaliser missing", losses, "likelihoods",
+     "if not self.normalized:", "if True:"),
+    ("normaliser always there", losses, "normaliser_can_be_left_out",
+     "if not self.normalized:", "if False:"),
+    ("normaliser for kappa = 1", losses, "likelihoods",
+     "1.0 if unit else kappa", "1.0"),
+    ("substituted kappa overlooked", losses, "substituted_kappa",
+     'self._buffers["fixed_kappa"] is self._unit_kappa', "True"),
+    ("mean without division", losses, "reductions",
+     'rho_sum / count if reduction == "mean"', 'rho_sum if reduction == "mean"'),
+    ("normaliser added once to a sum", losses, "reductions",
+     "count * log_z.mean()", "log_z.mean()"),
+    ("floor forgotten", losses, "parameters_come_back",
+     "return floor + F.softplus(", "return F.softplus("),
+    ("kappa may reach 1/alpha", losses, "floors",
+     "_HAIR = 1 + 1e-6", "_HAIR = 1"),
+    ("kappa of Student's t", losses, "likelihoods",
+     "(dof + 1) / 2", "dof / 2"),
+    ("scale of Student's t", losses, "likelihoods",
+     "self.scale * dof.sqrt()", "self.scale"),
+    ("scale missing in Barron's normaliser", losses, "likelihoods",
+     "self.scale.log() + barron", "barron"),
+    ("partition missing in Barron's normaliser", losses, "likelihoods",
+     "self.scale.log() + barron_log_partition(self.alpha)", "self.scale.log()"),
+    ("exponent of Barron's loss", losses, "likelihoods",
+     "torch.expm1(0.5 * alpha", "torch.expm1(alpha"),
+    ("half precision subtracted", losses, "half_precision",
+     "_at_least_float32(input) - _at_least_float32(target)", "_at_least_float32(input - target)"),
+    ("integer parameters", losses, "integers",
+     "    return x.float()  # half", "    return x  # half"),
+    ("weight decay on the loss", losses, "groups",
+     '"weight_decay": 0.0}', '"weight_decay": weight_decay}'),
+    ("loss parameters twice", losses, "groups",
+     "if id(p) not in known", ""),
+    ("loss at the network's rate", losses, "groups",
+     '"params": own, "lr": loss_lr', '"params": own, "lr": lr'),
+    ("silence", losses, "warning",
+     "if self.training and not", "if False and not"),
+    ("false alarm", losses, "warning",
+     "all(map(torch.equal, learnable, first))", "True"),
+]  # fmt: skip
+
+
+def mutant(module, old, new):
+    """alcl.losses with `old` replaced by `new` in it, or in the kernels that it uses."""
+    built = {}
+    for original in (kernels, losses):
+        source = inspect.getsource(original)
+        if original is module:
+            assert source.count(old) >= 1, f"{module.__name__} no longer holds the text that this mutant changes"
+            source = source.replace(old, new)
+        built[original] = types.ModuleType(f"{original.__name__}_mutant")
+        built[original].__package__ = "alcl"
+        exec(compile(source, original.__name__, "exec", dont_inherit=True), built[original].__dict__)
+    built[losses].kernels = built[kernels]
+    built[losses].PATIENCE = 10
+    return built[losses]
+
+
+def test_the_battery_accepts_the_original():
+    assert rejections(losses) == []
+    assert rejections(mutant(losses, "", "")) == []  # rebuilt from its source, too
+
+
+@pytest.mark.parametrize(("wrong", "module", "check", "old", "new"), MUTANTS, ids=[m[0] for m in MUTANTS])
+def test_every_mutant_is_noticed(wrong, module, check, old, new):
+    assert check in rejections(mutant(module, old, new))
+
+
+def test_every_check_is_what_some_mutant_is_listed_for():
+    assert {check for _, _, check, _, _ in MUTANTS} == {check.__name__ for check in BATTERY}
