@@ -8,14 +8,13 @@ collects all that, `gaps` says what is missing, and notebook 00 shows the table.
 from __future__ import annotations
 
 import ast
+import posixpath
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
-__all__ = ["Theorem", "find_theorems", "gaps", "theorems_frame"]
+__all__ = ["Theorem", "find_theorems", "gaps", "theorems_markdown"]
 
 _ID = r"[A-Z]\d+"
 _STATED = re.compile(rf"(?:\*\*|^#{{1,6}} +)Theorem ({_ID})\b", re.MULTILINE)
@@ -103,22 +102,23 @@ def gaps(root: str | Path) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
-def theorems_frame(theorems: Iterable[Theorem]) -> pd.DataFrame:
-    """A table to read: theorem, what it says, where it stands, the cell that checks it, the tests that guard it.
+def theorems_markdown(theorems: Iterable[Theorem], folder: str = "") -> str:
+    """A Markdown table: theorem, where it stands, the cell that checks it, the tests that guard it.
 
-    Text in Markdown, with links that work from the folder of the notebooks. What is missing reads "missing".
+    Links work from `folder`, a path from the root. What is missing reads "missing".
     """
-    rows = [
-        {
-            "": f"**{theorem.id}**",
-            "theorem": theorem.title,
-            "notebook": f"[{theorem.notebook}]({theorem.notebook}.ipynb), {theorem.section}",
-            "check": f"In [{theorem.check}]" if theorem.check and theorem.asserts else "missing",
-            "guarded by": ", ".join(f"`{guard}`" for guard in theorem.guards) or "missing",
-        }
-        for theorem in theorems
-    ]
-    return pd.DataFrame(rows, columns=["", "theorem", "notebook", "check", "guarded by"])
+    lines = ["| | theorem | stands in | checked by | guarded by |", "|---|---|---|---|---|"]
+    for theorem in theorems:
+        link = posixpath.relpath(f"notebooks/{theorem.notebook}.ipynb", folder or ".")
+        cells = [
+            f"**{theorem.id}**",
+            theorem.title,
+            f"[{theorem.notebook}]({link}), {theorem.section}",
+            f"In [{theorem.check}]" if theorem.check and theorem.asserts else "**missing**",
+            ", ".join(f"`{guard}`" for guard in theorem.guards) or "**missing**",
+        ]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -178,8 +178,8 @@ def _guards(root: Path) -> list[tuple[str, str]]:
     found = []
     for path in sorted((root / "tests").glob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            match = re.match(rf"test_({_ID})(?:_|$)", getattr(node, "name", ""))
-            if match and isinstance(node, ast.FunctionDef):
+            match = isinstance(node, ast.FunctionDef) and re.match(rf"test_({_ID})(?:_|$)", node.name)
+            if match:
                 found.append((f"{path.name}::{node.name}", match[1]))
     return found
 

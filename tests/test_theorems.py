@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from alcl.theorems import find_theorems, gaps, theorems_frame
+from alcl.theorems import find_theorems, gaps, theorems_markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -142,14 +142,18 @@ def test_a_check_in_another_notebook_does_not_count(project):
 
 
 def test_table_shows_links_and_what_is_missing(project):
-    frame = theorems_frame(find_theorems(project))
-    assert list(frame[""]) == ["**L1**", "**L2**"]
-    assert frame["notebook"][0] == "[01_a](01_a.ipynb), 1 · Squares"
-    assert frame["check"][0] == "In [2]"
+    lines = theorems_markdown(find_theorems(project), folder="notebooks").splitlines()
+    assert lines[2] == (
+        "| **L1** | Squares (of reals) are not negative | [01_a](01_a.ipynb), 1 · Squares | In [2] "
+        "| `test_a.py::test_L1_squares` |"
+    )
+    assert "[01_a](notebooks/01_a.ipynb)" in theorems_markdown(find_theorems(project))
     (project / "tests" / "test_a.py").write_text("")
-    (project / "notebooks" / "01_a.py").write_text(NOTEBOOK.replace("assert math", "math"))
-    frame = theorems_frame(find_theorems(project))
-    assert (frame["check"][0], frame["guarded by"][0], frame["check"][1]) == ("missing", "missing", "In [3]")
+    (project / "notebooks" / "01_a.py").write_text(NOTEBOOK.replace("assert math", "math").replace("of reals", "|x|"))
+    lines = theorems_markdown(find_theorems(project)).splitlines()
+    assert lines[2].endswith("| **missing** | **missing** |")
+    assert lines[3].endswith("| In [3] | **missing** |")
+    assert r"Squares (\|x\|) are" in lines[2]
 
 
 def test_a_root_without_notebooks_is_refused(tmp_path):
