@@ -687,7 +687,7 @@ DATA = {
 
 @learned
 @pytest.mark.parametrize("data", DATA)
-@pytest.mark.parametrize(("optimizer", "lr"), [("Adam", 0.1), ("Adam", 30.0), ("SGD", 3.0), ("SGD", 30.0)])
+@pytest.mark.parametrize(("optimizer", "lr"), [("Adam", 0.1), ("Adam", 30.0), ("SGD", 30.0)])
 def test_brutal_optimisation_stays_legal_and_finite(make, data, optimizer, lr):
     """Learning rates a hundred to ten thousand times too large, in float32: no NaN, no infinity, no illegal value."""
     loss = make()
@@ -695,7 +695,7 @@ def test_brutal_optimisation_stays_legal_and_finite(make, data, optimizer, lr):
     if isinstance(loss, BarronLoss) and data in ("huge", "cubed Cauchy"):
         e = e.clamp(-1e6, 1e6)  # its gradients are not bounded for alpha > 1
     optimizer = getattr(torch.optim, optimizer)(loss.parameters(), lr=lr)
-    for step in range(60):
+    for step in range(40):
         optimizer.zero_grad()
         value = loss(*zero_target(e))
         value.backward()
@@ -819,11 +819,25 @@ def forwards(loss, number, after=lambda: None):
         after()
 
 
-@learned
-def test_a_loss_that_nobody_trains_warns_once_and_says_what_to_do(make):
-    loss = make()
+@pytest.fixture
+def patience(monkeypatch):
+    """A shorter patience, to keep these tests short."""
+    monkeypatch.setattr(losses, "PATIENCE", 20)
+    return 20
+
+
+def test_the_patience_is_what_the_message_says():
+    loss = ALCLoss()
     assert not warnings_of(lambda: forwards(loss, PATIENCE))
-    (warning,) = warnings_of(lambda: forwards(loss, 3 * PATIENCE))
+    (warning,) = warnings_of(lambda: forwards(loss, 1))
+    assert f"{PATIENCE} forward passes" in str(warning.message)
+
+
+@learned
+def test_a_loss_that_nobody_trains_warns_once_and_says_what_to_do(make, patience):
+    loss = make()
+    assert not warnings_of(lambda: forwards(loss, patience))
+    (warning,) = warnings_of(lambda: forwards(loss, 3 * patience))
     assert warning.category is UserWarning
     assert type(loss).__name__ in str(warning.message)
     assert "alcl.optimizer_groups(model, criterion, lr=1e-3)" in str(warning.message)
@@ -848,57 +862,57 @@ OPTIMIZERS = {
 
 @learned
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_no_warning_while_an_optimizer_works(make, optimizer):
+def test_no_warning_while_an_optimizer_works(make, optimizer, patience):
     loss = make()
-    assert not warnings_of(lambda: forwards(loss, 2 * PATIENCE + 10, after=OPTIMIZERS[optimizer](loss)))
+    assert not warnings_of(lambda: forwards(loss, 2 * patience + 10, after=OPTIMIZERS[optimizer](loss)))
 
 
-def test_no_warning_when_updates_are_rare():
+def test_no_warning_when_updates_are_rare(patience):
     """Gradient accumulation: the first update comes late, and later ones further apart than the patience."""
     loss = ALCLoss()
     step = torch.optim.Adam(loss.parameters()).step
-    assert not warnings_of(lambda: forwards(loss, PATIENCE - 1))
+    assert not warnings_of(lambda: forwards(loss, patience - 1))
     step()
-    assert not warnings_of(lambda: forwards(loss, 3 * PATIENCE))
+    assert not warnings_of(lambda: forwards(loss, 3 * patience))
 
 
 @learned
-def test_no_warning_where_nothing_is_to_be_learned(make):
+def test_no_warning_where_nothing_is_to_be_learned(make, patience):
     def evaluated():
-        forwards(make().eval(), 2 * PATIENCE)
+        forwards(make().eval(), 2 * patience)
 
     def without_gradients():
         loss = make()
         with torch.no_grad():
-            for _ in range(2 * PATIENCE):
+            for _ in range(2 * patience):
                 loss(*zero_target(E))
 
     def frozen():
         loss = make().requires_grad_(False)
-        for _ in range(2 * PATIENCE):
+        for _ in range(2 * patience):
             loss(*zero_target(E))
 
     def nothing_learned():
         loss = ALCLoss(learn=())
-        for _ in range(2 * PATIENCE):
+        for _ in range(2 * patience):
             loss(*zero_target(E))
 
     def functional():
         loss = make()
         values = {name: p.detach().clone() for name, p in loss.named_parameters()}
-        for _ in range(2 * PATIENCE):
+        for _ in range(2 * patience):
             functional_call(loss, values, zero_target(E))
 
     for action in (evaluated, without_gradients, frozen, nothing_learned, functional):
         assert not warnings_of(action), action.__name__
 
 
-def test_a_copy_and_another_type_count_afresh():
+def test_a_copy_and_another_type_count_afresh(patience):
     loss = ALCLoss()
-    forwards(loss, PATIENCE)
+    forwards(loss, patience)
     twin = copy.deepcopy(loss)
-    assert not warnings_of(lambda: forwards(twin, PATIENCE))
-    assert not warnings_of(lambda: forwards(loss.double(), PATIENCE))
+    assert not warnings_of(lambda: forwards(twin, patience))
+    assert not warnings_of(lambda: forwards(loss.double(), patience))
     assert len(warnings_of(lambda: forwards(twin, 1))) == 1
     assert len(warnings_of(lambda: forwards(loss, 1))) == 1
 
@@ -1246,7 +1260,7 @@ def mutant(module, old, new):
     return built[losses]
 
 
-def test_the_battery_accepts_the_original():
+def test_the_battery_accepts_the_original(patience):
     assert rejections(losses) == []
     assert rejections(mutant(losses, "", "")) == []  # rebuilt from its source, too
 
