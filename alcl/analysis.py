@@ -37,6 +37,7 @@ from .experiments import (
     oracle,
 )
 from .noise import LEVELS
+from .theorems import find_theorems
 
 __all__ = [
     "benchmark_frame",
@@ -456,36 +457,27 @@ def load_claims() -> list[dict[str, Any]]:
     return json.loads(Path(__file__).with_name("claims.json").read_text("utf-8"))
 
 
-_STATEMENT = re.compile(r"\*\*Theorem ([A-Z]+\d+)[^*\n]*\*\*\s*(?:\(([^)]*)\))?")
-_CHECK = re.compile(r"^\s*#\s*check:\s*(.+)$", re.MULTILINE)
-_ASSERTION = re.compile(r"^\s*assert\b|\bassert_\w+\(", re.MULTILINE)
-
-
 def theorem_index(folder: str | Path) -> pd.DataFrame:
-    """The theorems stated in a folder's executed notebooks: index id, columns notebook, title, checked.
+    """The theorems of a folder `notebooks`: index id, columns notebook, title, checked.
 
-    A theorem is stated by a markdown cell that holds "**Theorem L1". It is checked if code cells with an assertion
-    belong to it and every one of them was executed without an error. Such a cell belongs to the theorems that a comment
-    "# check: L1, L2" in it names; without the comment, to the theorem stated last.
+    A theorem is checked if the cell that checks it (`alcl.theorems`) asserts something, and was executed without an
+    error in the notebook's .ipynb, in which the cell has the same place as in the source.
     """
-    rows: dict[str, list[Any]] = {}
-    passed: dict[str, list[bool]] = {}
-    for path in sorted(Path(folder).glob("[0-9][0-9]_*.ipynb")):
-        last: list[str] = []
-        for cell in json.loads(path.read_text("utf-8"))["cells"]:
-            source = "".join(cell["source"])
-            if cell["cell_type"] == "markdown":
-                for name, title in _STATEMENT.findall(source):
-                    rows.setdefault(name, [path.stem, " ".join(title.split())])
-                    last = [name]
-            elif cell["cell_type"] == "code" and _ASSERTION.search(source):
-                ran = cell["execution_count"] is not None
-                ran = ran and all(output["output_type"] != "error" for output in cell["outputs"])
-                named = _CHECK.findall(source)
-                for name in re.findall(r"[A-Z]+\d+", " ".join(named)) if named else last:
-                    passed.setdefault(name, []).append(ran)
-    table = [[name, *row, bool(passed.get(name)) and all(passed[name])] for name, row in rows.items()]
-    return pd.DataFrame(table, columns=["id", "notebook", "title", "checked"]).set_index("id")
+    rows = []
+    for theorem in find_theorems(Path(folder).resolve().parent):
+        path = Path(folder) / f"{theorem.notebook}.ipynb"
+        checked = theorem.asserts and path.exists() and _passed(path, theorem.id, theorem.check)
+        rows.append([theorem.id, theorem.notebook, theorem.title, bool(checked)])
+    return pd.DataFrame(rows, columns=["id", "notebook", "title", "checked"]).set_index("id")
+
+
+def _passed(path: Path, theorem: str, number: int | None) -> bool:
+    """Whether an executed notebook's code cell In [number] says that it checks a theorem, and ran without an error."""
+    for cell in json.loads(path.read_text("utf-8"))["cells"]:
+        if cell["cell_type"] == "code" and cell["execution_count"] == number:
+            says = re.search(rf"^\s*# check:.*\b{theorem}\b", "".join(cell["source"]), re.MULTILINE)
+            return bool(says) and not any(output["output_type"] == "error" for output in cell["outputs"])
+    return False
 
 
 @dataclass(frozen=True)

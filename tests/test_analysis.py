@@ -434,52 +434,57 @@ def test_landscape_is_the_tuning_grid():
 # --- theorems -------------------------------------------------------------------------------------------------------
 
 
-def notebook(folder, name, *cells):
-    made = []
+def notebook(root, name, *cells):
+    """A pair of source and executed notebook, in <root>/notebooks; each cell (kind, source[, what became of it])."""
+    made, lines, number = [], [], 0
     for kind, source, *outcome in cells:
-        cell = {"cell_type": kind, "source": [source]}
-        if kind == "code":
-            ran = outcome[0] if outcome else "ok"
-            cell["execution_count"] = None if ran == "not run" else 1
+        cell = {"cell_type": kind, "source": source.splitlines(keepends=True)}
+        if kind == "markdown":
+            lines += ["# %% [markdown]", *(f"# {line}" for line in source.splitlines())]
+        else:
+            ran, number = outcome[0] if outcome else "ok", number + 1
+            cell["execution_count"] = None if ran == "not run" else number
             cell["outputs"] = [{"output_type": "error"}] if ran == "error" else []
+            lines += ["# %%", source]
         made.append(cell)
+    folder = root / "notebooks"
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.py").write_text("\n".join(lines) + "\n")
     (folder / f"{name}.ipynb").write_text(json.dumps({"cells": made}))
+    return folder / f"{name}.ipynb"
 
 
 def test_theorem_index_believes_only_executed_assertions(tmp_path):
-    notebook(
+    path = notebook(
         tmp_path,
         "01_first",
-        ("markdown", "**Theorem L1** (a name,\n over two lines). Let x."),
-        ("code", "assert True"),
-        ("markdown", "**Theorem L2.** It was not executed."),
-        ("code", "assert True", "not run"),
+        ("markdown", "**Theorem L1** (a name,\nover two lines). Let x."),
+        ("code", "# check: L1\nassert True"),
+        ("markdown", "**Theorem L2** (not executed)."),
+        ("code", "# check: L2\nassert True", "not run"),
         ("markdown", "**Theorem L3** (failed). See Theorem L1."),
         ("code", "# check: L3\nassert False", "error"),
-        ("markdown", "**Theorem L4** No assertion follows."),
-        ("code", "print('assertive')"),
+        ("markdown", "**Theorem L4** (asserts nothing)."),
+        ("code", "# check: L4\nprint('assertive')"),
+        ("markdown", "**Theorem L5** (has no check)."),
+        ("code", "assert True"),
     )
     notebook(
         tmp_path,
         "02_second",
-        ("markdown", "**Theorem I1** and\n\n**Theorem I2**, checked together below."),
-        ("code", "# check: I1, I2\nnp.testing.assert_allclose(1, 1)"),
-        ("markdown", "**Theorem I3 (one check of two failed).**"),
-        ("code", "assert 1"),
-        ("code", "assert 0", "error"),
+        ("markdown", "**Theorem I1** (one)"),
+        ("markdown", "**Theorem I2** (two)"),
+        ("code", "# check: I1, I2\nassert 1"),
     )
-    table = analysis.theorem_index(tmp_path)
-    assert table["checked"].to_dict() == {
-        "L1": True,
-        "L2": False,
-        "L3": False,
-        "L4": False,
-        "I1": True,
-        "I2": True,
-        "I3": False,
-    }
-    assert table.loc["L1"].tolist() == ["01_first", "a name, over two lines", True]
-    assert table.loc["I2", "notebook"] == "02_second"
+    table = analysis.theorem_index(tmp_path / "notebooks")
+    passed = {"L1": True, "L2": False, "L3": False, "L4": False, "L5": False, "I1": True, "I2": True}
+    assert table["checked"].to_dict() == passed
+    assert table.loc["L1"].tolist() == ["01_first", "A name, over two lines", True]
+    # An executed notebook that is not the one of the source proves nothing, and neither does its absence.
+    path.write_text(path.read_text().replace("# check: L1", "# check: L9"))
+    assert not analysis.theorem_index(tmp_path / "notebooks").loc["L1", "checked"]
+    path.unlink()
+    assert not analysis.theorem_index(tmp_path / "notebooks").loc["L1", "checked"]
 
 
 def test_theorem_claims():
