@@ -1,0 +1,331 @@
+# ---
+# jupyter:
+#   jupytext:
+#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 00 · Start here
+#
+# A loss decides what a network believes. Squared error believes everything; a robust loss has to be told how large an
+# error may be before it is an outlier. The adaptive log-correntropy loss (ALCL) learns that together with the
+# network. This project derives the loss, proves what holds for it and what does not, measures it against its rivals,
+# and offers it as a small library.
+#
+# **What you will do.** See the problem in one picture. Put the loss into an ordinary training loop: ten lines, one of
+# which is easy to forget. Meet a loss below zero, and stay calm.
+#
+# **What you will learn.** Where to find what: the reading order, the abstract's claims and where each is settled, every
+# theorem with the cell that checks it and the test that guards it, every choice that the abstract left open.
+#
+# **What you need.** To have trained something with PyTorch. Everything here runs in seconds; nothing is downloaded.
+#
+# > **The paper (abstract).** *ALCL: An Adaptive Log-Correntropy Loss for Robust Learning under Non-Gaussian Noise*
+# > (Kundu, Kanjilal, Uysal, arXiv 2606.16050) replaces the fixed kernel parameters of correntropy losses by a
+# > logarithmic residual model whose shape and scale are learned jointly with the network. It claims a maximum
+# > likelihood formulation, an influence function that is bounded and redescending, and better reconstruction and
+# > classification than squared error and tuned generalized correntropy, most of all under strong noise.
+#
+# That abstract is all we know of the paper. The mathematics in these notebooks is our reconstruction and the
+# experiments are our own; Section 6 lists every choice.
+
+# %% tags=["parameters"]
+seed = 0
+copies = 20  # noisy copies of one picture
+steps = 300  # of Adam
+
+# %%
+from alcl.parameters import check_parameters
+
+check_parameters(["seed", "copies", "steps"])
+
+# %%
+import math
+import warnings
+
+import matplotlib.pyplot as plt
+import torch
+from IPython.display import Markdown, display
+from scipy import integrate
+from sklearn.datasets import load_sample_image
+from torch import nn
+
+from alcl import ALCLoss, GeneralizedT, figures, optimizer_groups
+from alcl.evaluation import psnr
+from alcl.losses import L1Loss, MSELoss
+from alcl.noise import LEVELS
+
+torch.set_num_threads(1)
+figures.use_theme()
+
+# %% [markdown]
+# ## 1 · The problem in one picture
+#
+# Twenty copies of one photograph, each spoilt by strong noise: three pixels in ten replaced by black or white, and on
+# every pixel additive noise with tails so heavy that it has no mean. The model is as simple as can be, a picture
+# whose pixels are the weights. It is shown all copies and asked to agree with them. *How* to agree with contradicting
+# copies is the loss's decision, and nothing else's.
+
+
+# %%
+class Picture(nn.Module):
+    """A picture, gray at first, whose pixels are learned."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.pixels = nn.Parameter(torch.full(shape, 0.5))
+
+    def forward(self, count):
+        return self.pixels.expand(count, *self.pixels.shape)
+
+
+photo = torch.tensor(load_sample_image("china.jpg")).float().mean(-1)[:, 100:527] / 255
+clean = nn.functional.interpolate(photo[None, None], (128, 128), mode="area")[0]
+noisy = LEVELS["high"](clean.expand(copies, *clean.shape), torch.Generator().manual_seed(seed))
+
+# %% [markdown]
+# The training loop is anybody's. The lines that matter are the first two:
+
+
+# %%
+def learn(criterion, targets):
+    model = Picture(clean.shape)
+    optimizer = torch.optim.Adam(optimizer_groups(model, criterion, lr=0.02))  # the line people forget
+    losses = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = criterion(model(len(targets)), targets)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return model.pixels.detach(), losses
+
+
+criteria = {"mse": MSELoss(), "l1": L1Loss(), "alcl": ALCLoss()}
+learned = {name: learn(criterion, noisy)[0] for name, criterion in criteria.items()}
+quality = {name: psnr(picture.clamp(0, 1)[None], clean[None]) for name, picture in learned.items()}
+
+# %%
+pictures = [clean, noisy[0], learned["mse"], learned["alcl"]]
+titles = ["the truth", f"one of {copies} copies", f"MSE: {quality['mse']:.1f} dB", f"ALCL: {quality['alcl']:.1f} dB"]
+fig = plt.figure(figsize=(7.2, 2.3))
+_ = figures.image_row(fig, pictures, titles)
+_ = fig.suptitle("Squared error averages the noise; ALCL learns to leave it out")
+_ = figures.save(fig, "fig00a_problem", notebook="00_start_here",
+                 parameters={"seed": seed, "copies": copies, "steps": steps})  # fmt: skip
+
+# %% [markdown]
+# Squared error settles on the mean of the copies, and one wild copy owns a mean. ALCL settles where most copies are.
+# It began by knowing nothing ($\beta = 1$: the whole range of gray counts as "close") and found the size of the noise
+# on its way.
+#
+# **Check.** Squared error's picture is the mean, computed directly (where Adam's steps could carry it that far). ALCL's
+# $\alpha$ and $\beta$ are close to those that maximum likelihood, by Newton's method, finds for the same residuals.
+
+# %% tags=["nbval-check-output"]
+mean = noisy.mean(0)
+near = (mean - 0.5).abs() < 0.005 * steps
+assert (learned["mse"] - mean)[near].abs().median() < 1e-4
+criterion = criteria["alcl"]
+residuals = (learned["alcl"] - noisy).flatten().double()
+best = GeneralizedT.fit(residuals, learn=("alpha", "beta"))
+assert abs(criterion.alpha / best.alpha - 1) < 0.1
+assert abs(criterion.beta / best.beta - 1) < 0.25
+assert quality["alcl"] > quality["mse"] + 6
+print("squared error finds the mean; ALCL finds its shape and scale")
+
+# %%
+print(f"ALCL learned alpha {criterion.alpha.item():.2f}, beta {criterion.beta.item():.3f}; "
+      f"by Newton's method alpha {best.alpha.item():.2f}, beta {best.beta.item():.3f}")  # fmt: skip
+print(", ".join(f"{figures.LABELS[name]} {value:.1f} dB" for name, value in quality.items()))
+
+# %% [markdown]
+# Absolute error (L1), which has nothing to tune or to learn, comes close here: robustness is no privilege of ALCL.
+# Whether and where ALCL is better than its *robust* rivals is the harder question, and the one that notebooks 05 to 07
+# ask.
+#
+# ## 2 · Ten lines in your own loop
+#
+# ```python
+# from alcl import ALCLoss, optimizer_groups
+#
+# criterion = ALCLoss()                                                       # alpha and beta are learned
+# optimizer = torch.optim.Adam(optimizer_groups(model, criterion, lr=1e-3))   # <- the line people forget
+#
+# for x, y in loader:
+#     optimizer.zero_grad()
+#     loss = criterion(model(x), y)                                           # like nn.MSELoss
+#     loss.backward()
+#     optimizer.step()
+# ```
+#
+# The loss has parameters of its own. An optimizer that is given `model.parameters()` alone never moves them; training
+# still runs, and shape and scale stay where they were. `optimizer_groups` hands over both, and keeps weight decay
+# away from the loss. If it is forgotten, the loss says so, once:
+
+# %% tags=["nbval-check-output"]
+forgetful, model = ALCLoss(), Picture(clean.shape)
+optimizer = torch.optim.Adam(model.parameters(), lr=0.02)  # forgotten
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for _ in range(250):
+        optimizer.zero_grad()
+        forgetful(model(2), noisy[:2]).backward()
+        optimizer.step()
+(warning,) = caught
+assert forgetful.beta.item() == ALCLoss().beta.item()
+print(warning.category.__name__)
+print(str(warning.message).replace(". ", ".\n"))
+
+# %% [markdown]
+# Three habits to keep:
+#
+# - **Start wide.** `beta=1` should be at least as large as your residuals are at the start; otherwise rescale the
+#   targets, or pass a larger `beta`. Learning narrows it.
+# - **Do not hurry the loss.** Its learning rate is the network's unless you pass `loss_lr`. A scale that shrinks faster
+#   than the network learns takes everything for an outlier (notebook 03).
+# - **Do not clip targets.** Residuals that are exactly zero pull the scale to zero (notebook 03). There is a floor,
+#   `beta_min`, for data that have them by nature.
+#
+# ## 3 · The loss may be negative
+#
+# Sooner or later the printed loss falls below zero. That is no error. ALCL is minus the logarithm of a *density*,
+#
+# $$ \ell(e) = \kappa \log\bigl(1 + |e/\beta|^\alpha\bigr) + \log Z(\alpha, \beta, \kappa), $$
+#
+# and a density may exceed 1: a narrow one must, for the area under it is 1. When residuals shrink tenfold, the best
+# density is ten times as narrow and as high, and the loss is smaller by $\log 10 \approx 2.3$; there is no zero at
+# which to stop. Low noise shows it.
+
+# %%
+quiet = LEVELS["low"](clean.expand(copies, *clean.shape), torch.Generator().manual_seed(seed))
+sharp = ALCLoss()
+_, losses = learn(sharp, quiet)
+fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.8))
+_ = left.plot(losses, color=figures.COLORS["alcl"], lw=2)
+_ = left.axhline(0, color="0.6", lw=0.8)
+_ = left.set(xlabel="step", ylabel="ALCL", title="The loss passes zero ...")
+e = torch.linspace(-0.15, 0.15, 601)
+density = GeneralizedT(sharp.alpha.detach(), sharp.beta.detach())
+_ = right.plot(e, density.log_prob(e).exp(), color=figures.COLORS["alcl"], lw=2)
+_ = right.axhline(1, color="0.6", lw=0.8)
+_ = right.text(-0.15, 1.3, "density 1", color="0.4", fontsize=9)
+_ = right.set(xlabel="residual", ylabel="density", title="... because a narrow density is high")
+_ = figures.save(fig, "fig00b_negative_loss", notebook="00_start_here",
+                 parameters={"seed": seed, "copies": copies, "steps": steps})  # fmt: skip
+
+# %% [markdown]
+# **Check.** The area under the learned density is 1, by quadrature; a residual of zero costs minus the logarithm of the
+# peak, and that is below zero.
+
+# %% tags=["nbval-check-output"]
+alpha, beta = sharp.alpha.item(), sharp.beta.item()
+area, _ = integrate.quad(lambda e: 1 / (1 + abs(e / beta) ** alpha), 0, math.inf, limit=200)  # half, without 1 / Z
+zero = torch.zeros(1)
+cost_of_zero = sharp(zero, zero).item()
+assert abs(math.log(2 * area) - cost_of_zero) < 1e-4
+assert cost_of_zero < 0
+assert losses[-1] < 0 < losses[0]
+print("a residual of zero costs minus the log of the peak density: below zero")
+
+# %% [markdown]
+# So compare ALCL values of one method over time, never with another method's. What can be compared between methods is
+# what neither of them optimises, such as PSNR against clean images.
+#
+# ## 4 · Reading order
+#
+# | notebook | you will | you need |
+# |---|---|---|
+# | [01_likelihood](01_likelihood.ipynb) | derive the loss from correntropy, prove its density, fit it | calculus |
+# | [02_influence](02_influence.ipynb) | prove what "bounded and redescending" means, here and for the rivals | 01 |
+# | [03_adaptation](03_adaptation.ipynb) | see why learning shape and scale works, and both ways it fails | 01, 02 |
+# | [04_noise](04_noise.ipynb) | draw the noise and check every law | nothing |
+# | [05_training](05_training.ipynb) | train every method on one data set at one level, of your choice | 04 |
+# | [06_benchmark](06_benchmark.ipynb) | compare methods over the grid of recorded runs, with intervals and tests | 05 |
+# | [07_figures](07_figures.ipynb) | find the final figures, and the verdict on every claim | 06 |
+#
+# - *In an hour, with a loss to try:* Sections 1 to 3 above, then Section 4 of notebook 03, then 05.
+# - *For the proofs:* 01, 02, 03 in this order. Each theorem has its assumptions, its proof and an executed check.
+# - *For the numbers:* 04, 05, 06, 07.
+
+# %% tags=["nbval-check-output"]
+from pathlib import Path
+
+root = Path("..")
+here = Path("00_start_here.py").read_text("utf-8")
+others = sorted(path.stem for path in Path(".").glob("[0-9][0-9]_*.py"))[1:]
+missing = [name for name in others if f"[{name}]({name}.ipynb)" not in here]
+assert missing == []
+print("every notebook is in the table")
+
+# %% [markdown]
+# ## 5 · The abstract's claims, and where each is settled
+#
+# A claim about the loss is settled by theorems, a claim about results by the recorded runs, under rules that were fixed
+# before the runs were made (`alcl/claims.json`, `alcl.analysis.claims_ledger`). The verdicts are computed, in
+# [notebook 07](07_figures.ipynb) and in the README.
+
+# %%
+from alcl.analysis import load_claims
+from alcl.theorems import find_theorems, theorems_markdown
+
+theorems = find_theorems(root)
+
+
+def proofs(ids):
+    """Links to the theorems called `ids`, gathered by notebook."""
+    found = {name: [t.id for t in theorems if t.notebook == name and t.id in ids] for name in others}
+    return "; ".join(f"{', '.join(there)} in [{name}]({name}.ipynb)" for name, there in found.items() if there)
+
+
+def settled_by(claim):
+    if claim["kind"] == "theorem":
+        limits = f". Limited by {proofs(claim['limits'])}" if claim.get("limits") else ""
+        return f"theorems {proofs(claim['theorems'])}{limits}"
+    rival = {"mse": "MSE", "gcl": "tuned GCL"}.get(claim.get("against"), "the better of MSE and tuned GCL")
+    what = "training time" if claim["study"] == "cost" else {"psnr": "PSNR"}.get(claim["measure"], claim["measure"])
+    return f"runs in [06_benchmark](06_benchmark.ipynb): {what} of ALCL and {rival}; {', '.join(claim['levels'])}"
+
+
+# %%
+rows = [f"| {claim['id']} | {claim['claim']} | {settled_by(claim)} |" for claim in load_claims()]
+display(Markdown("\n".join(["| | claim of the abstract | settled by |", "|---|---|---|", *rows])))
+
+# %% [markdown]
+# ### Theorems
+#
+# Every theorem is stated in a notebook, proved there, and *checked* there by a cell that runs with the notebook:
+# against quadrature, arbitrary precision, simulation, finite differences or scipy, never by the proof's own formula.
+# In [n] is the number of that cell. It is *guarded* by tests that run without any notebook. The table is read from
+# the sources by `alcl.theorems`; a test fails if a theorem has no check, no assertion or no guard.
+
+# %%
+display(Markdown(theorems_markdown(theorems, folder="notebooks")))
+
+# %% [markdown]
+# ## 6 · What the abstract fixes and what we chose
+#
+# The list is `alcl/choices.json`. Each choice also stands in a marked box where it is made; a test fails if a box is
+# not on the list.
+
+# %%
+from alcl.choices import choices_markdown
+
+display(Markdown(choices_markdown(folder="notebooks")))
+
+# %% [markdown]
+# ## What to take along
+#
+# - The loss is a likelihood; it learns what counts as close. It has parameters, which an optimizer must be given.
+# - Its value may be negative, and is not comparable between methods.
+# - What is proved, what is measured, and what was chosen is on three lists, each kept true by a test.
+#
+# Next: [notebook 01](01_likelihood.ipynb) derives the loss.
