@@ -618,8 +618,7 @@ def _judge_study(
     measured = [unit for unit in units if unit.measured]
     missing = _missing(units)
     if not measured:
-        few = any(unit.seeds for unit in units)
-        return ("too few seeds" if few else "no records"), "not yet measured", missing
+        return _so_far(claim, units), "not yet measured", missing
     if claim["study"] == "gain":
         return *_judge_gain(claim, units, measured), missing
     region = {
@@ -718,7 +717,7 @@ def _mean(claim: Mapping[str, Any], measured: Sequence[_Unit]) -> str:
         return np.mean([unit.statistic(x[rows]) for unit, x in zip(measured, chosen, strict=True)], axis=0)
 
     if len(seeds) < fewest_seeds():
-        estimate = float(np.mean([unit.estimate for unit in measured]))
+        estimate = _center(claim, [unit.estimate for unit in measured])
         return f"mean {_shown(claim, estimate)} (no interval: too few common seeds)"
     if claim["study"] == "variance":
         cells = np.concatenate(chosen, axis=1)
@@ -748,18 +747,39 @@ def _tally(votes: Mapping[str, Sequence[str]]) -> str:
     return ", ".join(f"{side} {len(names)} of {total}{named[side]}" for side, names in votes.items() if names)
 
 
+def _so_far(claim: Mapping[str, Any], units: Sequence[_Unit]) -> str:
+    """What is there where nothing has enough seeds: a number, without an interval and without a verdict."""
+    begun = [unit for unit in units if len(unit.seeds) > 1 and math.isfinite(unit.estimate)]
+    if not begun:
+        return "too few seeds" if any(unit.seeds for unit in units) else "no records"
+    estimates = [unit.estimate for unit in begun]
+    if claim["study"] == "gain":
+        number = f"largest gain {_shown(claim, max(estimates))}"
+    else:
+        number = f"mean {_shown(claim, _center(claim, estimates))}"
+    return f"too few seeds; so far {number}, over {len(begun)} of {len(units)} comparisons"
+
+
+def _center(claim: Mapping[str, Any], estimates: Sequence[float]) -> float:
+    """The mean; of ratios of variances the geometric mean."""
+    with np.errstate(all="ignore"):
+        mean = np.exp(np.mean(np.log(estimates))) if claim["study"] == "variance" else np.mean(estimates)
+    return float(mean)
+
+
 def _missing(units: Sequence[_Unit]) -> str:
-    """What is not complete, by name: data sets of which there is nothing together, the rest cell by cell."""
-    gaps = {unit.name.split(" ")[0]: len(unit.seeds) for unit in units if not unit.complete}
-    of: dict[str, list[str]] = {}
+    """What is not complete, by name; data sets together where all their cells lack the same."""
+    of: dict[str, dict[str, int]] = {}
     for unit in units:
-        of.setdefault(unit.name.split("/")[0], []).append(unit.name.split(" ")[0])
-    empty = [dataset for dataset, names in of.items() if all(gaps.get(name) == 0 for name in names)]
-    parts = [f"{', '.join(empty)}: no complete pairs of runs"] if empty else []
-    for name, seeds in gaps.items():
-        if name.split("/")[0] not in empty:
-            parts.append(f"{name}: {seeds} of {len(SEEDS)} seeds")
-    return "; ".join(parts)
+        name = unit.name.split(" ")[0]
+        of.setdefault(name.split("/")[0], {})[name] = len(unit.seeds) if not unit.complete else len(SEEDS)
+    alike: dict[int, list[str]] = {}
+    for dataset, seeds in of.items():
+        whole = len(set(seeds.values())) == 1
+        for name, n in ({dataset: next(iter(seeds.values()))} if whole else seeds).items():
+            alike.setdefault(n, []).append(name)
+    lack = {n: f"{n} of {len(SEEDS)} seeds" if n else "no complete pairs of runs" for n in alike if n < len(SEEDS)}
+    return "; ".join(f"{', '.join(alike[n])}: {text}" for n, text in sorted(lack.items(), reverse=True))
 
 
 def _tuning_seconds(records: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], float]:

@@ -578,8 +578,14 @@ def test_few_seeds_decide_nothing_and_are_named():
     records = claimed_world(seeds=range(3))
     ledger = analysis.claims_ledger(records).set_index("id")
     assert set(ledger.loc["4a":, "verdict"]) == {"not yet measured"}
-    assert "mnist/moderate: 3 of 10 seeds" in ledger.loc["4a", "missing"]
-    assert ledger.loc["4a", "result"] == "too few seeds"
+    assert ledger.loc["4a", "missing"] == "mnist, cifar10, fashion_mnist, gtsrb: 3 of 10 seeds"
+    # Numbers are shown, without an interval and without a verdict.
+    assert ledger.loc["4a", "result"].startswith("too few seeds; so far mean +4.")
+    assert ledger.loc["5", "result"].startswith("too few seeds; so far largest gain +")
+    assert ledger.loc["4a", "result"].endswith("over 12 of 12 comparisons")
+    assert "[" not in "".join(ledger.loc["4a":, "result"])
+    one = analysis.claims_ledger(claimed_world(seeds=[0])).set_index("id").loc["4a"]
+    assert (one["verdict"], one["result"]) == ("not yet measured", "too few seeds")
 
 
 def test_a_missing_data_set_makes_it_partly_and_is_named():
@@ -596,7 +602,11 @@ def test_seeds_between_decided_and_complete_make_it_partly():
     ledger = analysis.claims_ledger(claimed_world(seeds=range(9))).set_index("id")
     assert analysis.fewest_seeds(12) == 9
     assert ledger.loc["4a", "verdict"] == "partly"
-    assert "mnist/high: 9 of 10 seeds" in ledger.loc["4a", "missing"]
+    assert ledger.loc["4a", "missing"] == "mnist, cifar10, fashion_mnist, gtsrb: 9 of 10 seeds"
+    records = [r for r in claimed_world() if (r["config"]["level"], r["config"]["seed"]) != ("high", 4)]
+    assert analysis.claims_ledger(records).set_index("id").loc["6", "missing"] == (
+        "cifar10/high, gtsrb/high: 9 of 10 seeds"
+    )
 
 
 def test_measured_but_neither_for_nor_against_is_undecided():
