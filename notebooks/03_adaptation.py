@@ -35,10 +35,10 @@
 
 # %% tags=["parameters"]
 seed = 0
-replications = 500  # simulated samples behind the variances of Sections 5 and 6
+replications = 400  # simulated samples behind the variances of Sections 5 and 6
 sample_size = 300  # observations in each
-copies = 4  # networks trained side by side in the studies on digits, each with a noise draw of its own
-epochs = 30  # of each of those trainings
+copies = 3  # networks trained side by side in the studies on digits, each with a noise draw of its own
+epochs = 16  # of each of those trainings
 
 # %%
 from alcl.parameters import check_parameters
@@ -46,6 +46,7 @@ from alcl.parameters import check_parameters
 check_parameters(["seed", "replications", "sample_size", "copies", "epochs"])
 
 # %%
+import functools
 import math
 
 import matplotlib.pyplot as plt
@@ -56,8 +57,7 @@ import torch
 from scipy import integrate, optimize, special, stats
 from torch import nn
 
-from alcl import ALCLoss, GeneralizedCorrentropyLoss, GeneralizedT, figures, optimizer_groups
-from alcl.densities import PARAMETERS
+from alcl import ALCLoss, GeneralizedT, figures
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
@@ -426,6 +426,9 @@ bound = np.log(np.abs(e[e != 0])).mean()  # (c), kappa = 1, alpha_min = 1.25 = 1
 draws = rng.exponential(3, 2000), rng.uniform(-60, 5, 2000)
 assert all(loss_of(e, 1.25 + x, s) > bound for x, s in zip(*draws, strict=True))
 assert loss_of(e, 1.1, -300) < bound  # and below 1.25 it is gone
+print("one minimum below the threshold, none above; bounded below for alpha >= 1 / (1 - z), not for less")
+
+# %% tags=["nbval-check-output"]
 for delta in (1e-4, 1e-8):  # (d)
     e = np.append(np.full(120, delta), stats.norm.ppf((np.arange(80) + 0.5) / 80))
     v0 = (1 / 2 - 0.4) / 0.6
@@ -455,17 +458,17 @@ def descend(e, criterion, optimizer, steps):
 
 shapes, margin = torch.tensor([1.5, 2.0, 3.0]), 0.03
 zeros = torch.cat(
-    [torch.linspace(0, 0.8, 17).repeat(3, 1), (1 - 1 / shapes)[:, None] + torch.tensor([-margin, margin])], 1
+    [torch.linspace(0, 0.8, 9).repeat(3, 1), (1 - 1 / shapes)[:, None] + torch.tensor([-margin, margin])], 1
 )
 alphas = shapes[:, None].expand_as(zeros)
 columns = torch.stack([torch.tensor(with_zeros(z)) for z in zeros.flatten().tolist()], 1)
 fixed_shape = ALCLoss(alpha=alphas.flatten(), learn=("beta",), parameter_shape=(zeros.numel(),), beta_min=1e-6)
-path = descend(columns, fixed_shape, torch.optim.SGD(fixed_shape.parameters(), lr=0.5), steps=1000)
+path = descend(columns, fixed_shape, torch.optim.SGD(fixed_shape.parameters(), lr=0.8), steps=600)
 scales = path[:, 1].reshape(-1, *zeros.shape)
 
 # %% tags=["nbval-check-output"]
 exact = (columns == 0).double().mean(0).reshape(zeros.shape)  # z to the nearest two-hundredth
-collapsed = scales[-1] < 1.1e-6  # the floor, beta_min = 1e-6
+collapsed = scales[-1] < 2e-6  # at the floor, beta_min = 1e-6
 off_line = (exact - (1 - 1 / alphas)).abs() > 0.02
 assert torch.equal(collapsed[off_line], (exact > 1 - 1 / alphas)[off_line])
 for row, alpha in enumerate(shapes):
@@ -483,8 +486,8 @@ for row, alpha in enumerate(shapes):
 fractions = torch.linspace(0, 0.6, 25)
 columns_2 = torch.stack([torch.tensor(with_zeros(z)) for z in fractions.tolist()], 1)
 both = ALCLoss(parameter_shape=(25,), beta_min=1e-6)
-learned = descend(columns_2, both, torch.optim.Adam(both.parameters(), lr=0.05), steps=1000)
-fallen = learned[-1, 1] < 1.1e-6
+learned = descend(columns_2, both, torch.optim.Adam(both.parameters(), lr=0.05), steps=800)
+fallen = learned[-1, 1] < 2e-6
 first = int(fallen.double().argmax())
 assert torch.equal(fallen, torch.arange(25) >= first)
 e, alpha, beta = columns_2[:, first - 1].numpy(), *learned[-1, :, first - 1].tolist()
@@ -501,9 +504,9 @@ print(
 # and with it falls the threshold. **Learning the shape makes collapse easier.** At small $z$ the hole is still
 # there, but behind a barrier and at absurd scales, and descent from $\alpha = 2$, $\beta = 1$ does not find it.
 #
-# > **Departure.** The threshold $1 - \frac{1}{\kappa\alpha}$ is often all one would ask of a *fixed* shape. For the
-# > jointly learned loss of the abstract it is not a guarantee; only a floor is: $\alpha_{\min} > 1/\kappa$ restores
-# > one by part (c), and $\beta_{\min} > 0$ removes the hole altogether (Theorem A6).
+# So for the jointly learned loss of the abstract the threshold is not a guarantee. Only a floor is:
+# $\alpha_{\min} > 1/\kappa$ restores a threshold by part (c), and $\beta_{\min} > 0$ closes the hole altogether
+# (Theorem A6).
 
 # %% [markdown]
 # ### Without the normaliser
@@ -583,8 +586,8 @@ runs = {}
 for normalized in (True, False):
     location, criterion = nn.Parameter(torch.ones(1)), ALCLoss(learn=("beta",), normalized=normalized)
     optimizer = torch.optim.Adam([location, *criterion.parameters()], lr=0.02)
-    runs[normalized] = np.empty((2, 1000))
-    for step in range(1000):
+    runs[normalized] = np.empty((2, 700))
+    for step in range(700):
         runs[normalized][:, step] = location.item(), criterion.beta.item()
         optimizer.zero_grad()
         criterion(location.expand_as(data), data).backward()
@@ -596,22 +599,21 @@ assert (np.diff(runs[False][1]) > 0).all()
 print(f"(the bulk is at 0; the mean of all data is {data.mean():.2f})")
 
 # %%
-fig, axes = plt.subplots(1, 3, figsize=(7.4, 3.0))
 shades = dict(zip(shapes.tolist(), ("#E8A070", ORANGE, "#8A2B00"), strict=True))
+fig, axes = plt.subplots(1, 3, figsize=(7.4, 3.0))
 for row, (alpha, color) in enumerate(shades.items()):
     order = exact[row].argsort()
     _ = axes[0].plot(exact[row, order], scales[-1, row, order], color=color, marker=".", label=f"α = {alpha:g}")
     _ = axes[0].axvline(1 - 1 / alpha, color=color, linestyle=":", linewidth=1)
+    _ = axes[0].text(1.012 - 1 / alpha, 3e-4, f"α = {alpha:g}", color=color, rotation=90, fontsize=8)
 _ = axes[0].plot(fractions, learned[-1, 1], color=BLUE, marker=".", label="α learned")
 _ = axes[0].set(yscale="log", title="Scale reached", xlabel="fraction z of exact zeros", ylabel="β", xlim=(0, 0.85))
-for x, alpha in ((0.345, 1.5), (0.515, 2.0), (0.68, 3.0)):
-    _ = axes[0].text(x, 3e-4, f"α = {alpha:g}", color=shades[alpha], rotation=90, fontsize=8)
 _ = axes[0].text(0.14, 3e-4, "α learned", color=BLUE, rotation=90, fontsize=8)
 for column, label, style in ((-2, "z just below", "-"), (-1, "z just above", "--")):
     _ = axes[1].plot(scales[:, 1, column], color=ORANGE, linestyle=style, label=label)
 _ = axes[1].set(yscale="log", title="α = 2, two sides of z = ½", xlabel="gradient steps")
 _ = axes[2].plot(runs[True][1], color=ORANGE, label="log Z kept")
-_ = axes[2].plot(runs[False][1], color=figures.COLORS["alcl_unnormalized"], label="log Z dropped")
+_ = axes[2].plot(runs[False][1], color=GREY, label="log Z dropped")
 _ = axes[2].set(yscale="log", title="With, without log Z", xlabel="gradient steps")
 _ = fig.suptitle("Too many zeros pull the scale to its floor; without log Z it never stops growing")
 for ax in axes[1:]:
@@ -699,6 +701,7 @@ from alcl.training import fit
 digits = load_dataset("digits")
 
 
+# %%
 class Ensemble(nn.Module):
     """`copies` autoencoders 64-64-16-64-64 side by side: (N, copies, 64) to the same shape."""
 
@@ -726,39 +729,41 @@ def noisy(images, level, clip, generator):
     return clean, y.clamp(0, 1) if clip else y
 
 
-def study(level, criterion, multiplier=1.0, clip=False, epochs=epochs, lr=5e-3):
+def psnr_of_copies(output, clean):
+    """PSNR of every copy's output, both (N, copies, 64)."""
+    images = ((x.transpose(0, 1).unflatten(2, (1, 8, 8))) for x in (output, clean))
+    return [psnr(*pair) for pair in zip(*images, strict=True)]
+
+
+# %%
+def study(level, criterion, multiplier=1.0, clip=False, epochs=epochs, lr=1e-2):
     """Train; return per epoch and copy: PSNR against clean test images, and alpha and beta if there are any."""
     generator = torch.Generator().manual_seed(seed)
     (_, y), (clean, y_test) = (noisy(x, level, clip, generator) for x in (digits.x_train, digits.x_test))
-    network, criterion, path = (
-        Ensemble(copies, generator).float(),
-        criterion.float(),
-        {"psnr": [], "alpha": [], "beta": []},
-    )
+    network, criterion = Ensemble(copies, generator).float(), criterion.float()
+    path = {"psnr": [], "alpha": [], "beta": []}
 
-    @torch.no_grad()
     def record(_, inputs, targets):
-        output = network(clamp_for_network(y_test))
-        path["psnr"].append(
-            [psnr(output[:, [k]].unflatten(2, (8, 8)), clean[:, [k]].unflatten(2, (8, 8))) for k in range(copies)]
-        )
+        with torch.no_grad():
+            path["psnr"].append(psnr_of_copies(network(clamp_for_network(y_test)), clean))
         for name in ("alpha", "beta"):
             path[name].append(getattr(criterion, name, torch.full((copies,), torch.nan)).flatten().tolist())
         return inputs, targets
 
-    fit(network, criterion, clamp_for_network(y), y, epochs=epochs, batch_size=128, lr=lr, loss_lr=lr * multiplier,
-        generator=generator, on_epoch=record)  # fmt: skip
+    options = {"epochs": epochs, "batch_size": 128, "lr": lr, "loss_lr": lr * multiplier, "generator": generator}
+    fit(network, criterion, clamp_for_network(y), y, on_epoch=record, **options)
     record(None, None, None)
     return {name: np.array(values) for name, values in path.items()}
 
 
+# %%
 def alcl(**options):
     return ALCLoss(parameter_shape=(copies, 1), **options)
 
 
 # %%
 cures = {
-    "noise not clipped, fast scale": study("low", alcl(), multiplier=10),
+    "noise not clipped, fast scale": study("low", alcl(), multiplier=10, epochs=3 * epochs),
     "clipped, fast scale": study("low", alcl(), multiplier=10, clip=True),
     "clipped, fast scale, floor 0.05": study("low", alcl(beta_min=0.05), multiplier=10, clip=True),
     "clipped, slow scale": study("low", alcl(), multiplier=1, clip=True),
@@ -766,10 +771,10 @@ cures = {
 }
 
 
-def summary(path):
-    """Medians over the copies after the last epoch, and the range of the PSNR."""
-    final = {name: np.median(values[-1]) for name, values in path.items()}
-    return pd.Series(final | {"psnr range": np.ptp(path["psnr"][-1])})
+def summary(path, epoch=epochs):
+    """Medians over the copies after an epoch, and the range of the PSNR."""
+    medians = {name: np.median(values[epoch]) for name, values in path.items()}
+    return pd.Series(medians | {"psnr range": np.ptp(path["psnr"][epoch])})
 
 
 table = pd.DataFrame({name: summary(path) for name, path in cures.items()}).T
@@ -777,18 +782,36 @@ _, y = noisy(digits.x_train, "low", True, torch.Generator().manual_seed(seed))
 print(f"targets clipped to exactly 0 or 1: {((y == 0) | (y == 1)).double().mean():.0%}\n\n{table.round(3)}")
 
 # %% [markdown]
-# Clipping lets the fast scale run down to the noise-free background, and the reconstructions pay for it. Each
-# cure works by itself: unclipped noise, a floor, or a scale that learns no faster than the network. The last is
-# studied in Section 7.
+# Clipping lets the fast scale run down to the clipped background, and the reconstructions pay for it. Noise that
+# is not clipped removes the cause. A floor limits the damage. A scale that learns no faster than the network
+# avoids it for as long as this training lasts; A4 says that it is on its way to the same place, and its $\beta$ is
+# still falling. At this low noise only the slow scale is better than a plain squared error: why the fast ones are
+# not, even uncollapsed, is the subject of Section 7.
 
 # %% tags=["nbval-check-output"]
-final = {name: np.median(path["psnr"][-1]) for name, path in cures.items()}
+final = {name: summary(path) for name, path in cures.items()}
 collapsed = final.pop("clipped, fast scale")
-print(
-    "the collapsed run is the worst of all, by more than 1 dB:", all(collapsed + 1 < other for other in final.values())
-)
-assert all(collapsed + 1 < other for other in final.values())
-assert np.median(cures["clipped, fast scale"]["beta"][-1]) < 0.01 < np.median(cures["clipped, slow scale"]["beta"][-1])
+assert collapsed["beta"] < 0.01
+assert all(collapsed["psnr"] + 1 < other["psnr"] for other in final.values())
+ranking = sorted(final, key=lambda name: -final[name]["psnr"])
+assert ranking[:2] == ["clipped, slow scale", "clipped, MSE"]
+slow = np.median(cures["clipped, slow scale"]["beta"], 1)
+assert (np.diff(slow) < 0).all()
+print("collapsed: worst by more than 1 dB; slow: best, not collapsed yet, and still falling")
+
+# %% [markdown]
+# And the box of A5(d)? Clipped targets lie in $[0, 1]$, so that a constant output of about $\frac12$ has residuals
+# that all fit into a box of half-width $\frac12$, with loss near $\log 1 = 0$. At more noise and a faster rate
+# still, that is where training ends: the shape runs away, the influence inside the box vanishes, and the network
+# stops.
+
+# %% tags=["nbval-check-output"]
+box = study("moderate", alcl(), multiplier=100, clip=True)
+shape, quality = np.median(box["alpha"], 1), np.median(box["psnr"], 1)
+print(f"shape beyond 10 and growing: {shape[-1] > 10 and shape[-1] > shape[epochs // 2]}")
+print(f"PSNR gained after the first third of training: below 1 dB: {quality[-1] - quality[epochs // 3] < 1}")
+assert shape[-1] > 10
+assert quality[-1] < 10
 
 # %% [markdown]
 # ## 5 · What joint learning costs the network: under symmetric noise, nothing to first order
@@ -860,18 +883,20 @@ def scoring(e, weight=None, learn=("location", "alpha", "beta"), start=(0.0, 2.0
         step[:, keep] = torch.linalg.solve(model.fisher_information()[:, 0][:, keep][:, :, keep], score)
         unit = torch.cat([beta, alpha - 1, beta], 1)
         # No step leaves the legal range; rows that overshoot for long are damped.
-        to_location, to_alpha, to_beta = (step / unit).clamp(-1, 1).T[..., None] * (1 if iteration < 30 else 0.3)
-        moved = [location + to_location * beta, 1 + (alpha - 1) * to_alpha.exp(), beta * to_beta.exp()]
-        theta[todo] = torch.cat(moved, 1)
+        by = (step / unit).clamp(-1, 1).T[..., None] * (1 if iteration < 30 else 0.3)
+        theta[todo] = torch.cat([location + by[0] * beta, 1 + (alpha - 1) * by[1].exp(), beta * by[2].exp()], 1)
         todo = todo[(score * unit[:, keep]).abs().amax(1) > tolerance]
         if not len(todo):
             return theta
     raise RuntimeError(f"{len(todo)} of {len(e)} rows did not converge")
 
 
+# %%
+@functools.cache
 def law_on_nodes(density):
     """Quadrature weights of a law on NODES, normalised."""
-    weight = torch.tensor(density(NODES.numpy())) * STEP
+    with np.errstate(over="ignore"):
+        weight = torch.tensor(density(NODES.numpy())) * STEP
     assert abs(weight.sum() - 1) < 1e-3
     return weight / weight.sum()
 
@@ -928,6 +953,7 @@ def draw_two_normals(size, random_state):
     return random_state.normal(size=size) * np.where(random_state.uniform(size=size) < 0.2, 5.0, 1.0)
 
 
+# %%
 LAWS = {
     "Student-t, 3 dof": (stats.t(3).pdf, stats.t(3).rvs),
     "Laplace": (stats.laplace().pdf, stats.laplace().rvs),
@@ -936,19 +962,32 @@ LAWS = {
 }
 
 
-def asymptotic_variance(weight, alpha, beta, location=0.0, h=1e-3):
-    """E psi^2 / (E psi')^2 by quadrature, the slope by differences in the location."""
-    model = GeneralizedT(*(torch.as_tensor(float(x)) for x in (alpha, beta, 1.0)))
-    mean = [float(weight @ model.score(NODES - location - x)[:, 0]) for x in (-h, h)]
-    return float(weight @ model.score(NODES - location)[:, 0] ** 2) / ((mean[1] - mean[0]) / (2 * h)) ** 2
-
-
-def best_variance(density, h=1e-3):
-    """The Cramer-Rao bound for the location, 1 / E (d log f / de)^2."""
+# %%
+@functools.cache
+def location_score(density, h=1e-4):
+    """-d log f / de on NODES, by differences."""
     e = NODES.numpy()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        score = np.nan_to_num((np.log(density(e + h)) - np.log(density(e - h))) / (2 * h))
-    return 1 / float(law_on_nodes(density) @ torch.tensor(score**2))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return torch.tensor(np.nan_to_num((np.log(density(e - h)) - np.log(density(e + h))) / (2 * h)))
+
+
+def moments(density, alpha, beta, kappa=1.0):
+    """E psi^2 and E psi' under a law; the latter by parts, as E of psi times the law's own score."""
+    weight = law_on_nodes(density)
+    psi = GeneralizedT(*(torch.as_tensor(float(x)) for x in (alpha, beta, kappa))).score(NODES)[:, 0]
+    return float(weight @ psi**2), float(weight @ (psi * location_score(density)))
+
+
+# %%
+def asymptotic_variance(density, *parameters):
+    """E psi^2 / (E psi')^2: n times the variance of the location estimate for large n."""
+    square, slope = moments(density, *parameters)
+    return square / slope**2
+
+
+def best_variance(density):
+    """The Cramer-Rao bound for the location, 1 / E (d log f / de)^2."""
+    return 1 / float(law_on_nodes(density) @ location_score(density) ** 2)
 
 
 # %%
@@ -968,10 +1007,10 @@ for name, (density, draw) in LAWS.items():
     joint, fixed = paired_locations(draw, theta, sample_size, replications, rng)
     rows[name] = {
         "alpha*": theta[1], "beta*": theta[2], "n var, joint": sample_size * joint.var(),
-        "n var, fixed": sample_size * fixed.var(), "asymptotic": asymptotic_variance(weight, *theta[1:]),
+        "n var, fixed": sample_size * fixed.var(), "asymptotic": asymptotic_variance(density, *theta[1:]),
         "best possible": best_variance(density), "n var of difference": sample_size * (joint - fixed).var(),
-        "scale 5x too wide": asymptotic_variance(weight, theta[1], 5 * theta[2]),
-        "scale 5x too narrow": asymptotic_variance(weight, theta[1], theta[2] / 5),
+        "scale 5x too wide": asymptotic_variance(density, theta[1], 5 * theta[2]),
+        "scale 5x too narrow": asymptotic_variance(density, theta[1], theta[2] / 5),
     }  # fmt: skip
 symmetric = pd.DataFrame(rows, dtype=float).T
 print(symmetric.T.round(3).to_string())
@@ -982,6 +1021,7 @@ assert (symmetric["n var, joint"] / symmetric["n var, fixed"] - 1).abs().max() <
 assert (symmetric["n var, joint"] / symmetric["asymptotic"] - 1).abs().max() < 4 * error
 assert (symmetric["n var of difference"] / symmetric["n var, joint"]).max() < 0.05
 assert (symmetric["asymptotic"] > symmetric["best possible"]).all()
+assert symmetric["scale 5x too narrow"]["Laplace"] < symmetric["asymptotic"]["Laplace"]  # see below
 worst = (symmetric["n var, joint"] / symmetric["n var, fixed"] - 1).abs().max()
 print(f"learning shape and scale changes the variance of the location by less than 5% in every law: {worst < 0.05}")
 
@@ -1113,3 +1153,532 @@ assert abs(table.iloc[2, 1] / table.iloc[2, 2] - 1) < 0.3  # (d): does not
 # > impulses of this project's own experiments are not: they replace a pixel by 0 or 1, which on a dark pixel is
 # > one-sided. There the bound on each *gradient* (A2, A6) still holds; the bound on the *estimate* does not, and
 # > what replaces it grows like a logarithm.
+
+# %% [markdown]
+# ## 7 · How fast to learn the scale
+#
+# What is learned is not $\beta$ but $b$ in $\beta = \beta_{\min} + \mathrm{softplus}(b)$. That choice sets how a
+# step of the optimizer translates into scale.
+
+# %% [markdown]
+# **Theorem A9** (what softplus does to steps and to conditioning).
+#
+# *Assumptions.* $\alpha = \alpha_{\min} + \mathrm{softplus}(a)$, $\beta = \beta_{\min} + \mathrm{softplus}(b)$,
+# $\beta_{\min} \ge 0$. For (c): Adam with rate $\eta$ and $\beta_1^2 < \beta_2$ (its constants, not our scale), any
+# gradients.
+#
+# (a) $\frac{d\alpha}{da} = 1 - e^{-(\alpha - \alpha_{\min})}$ and
+# $\frac{d\beta}{db} = 1 - e^{-(\beta-\beta_{\min})}$, both in $(0, 1)$.
+#
+# (b) A step $\Delta b$ changes $\beta$ by at most $|\Delta b|$, and $\log\beta$ by at most $|\Delta b|$.
+#
+# (c) One step of Adam moves $b$ by at most $c\,\eta$ with
+# $c = (1 - \beta_1)\big/\sqrt{(1-\beta_2)(1 - \beta_1^2/\beta_2)}$, and gradients exist that come as close to this
+# as one likes. So **the learning rate is a speed limit**: from scale $\beta$ to $\beta'$ takes at least
+# $|\log(\beta/\beta')|/(c\,\eta)$ steps.
+#
+# (d) The information about $(a, b)$ is $DID$ with $D = \operatorname{diag}(\frac{d\alpha}{da}, \frac{d\beta}{db})$.
+# About $b$ it is $\frac{\kappa\alpha-1}{\kappa+1}\bigl(\frac{1 - e^{-(\beta-\beta_{\min})}}{\beta}\bigr)^2$: at
+# most that about $\log\beta$, close to it for $\beta_{\min} \ll \beta \ll 1$, and falling like $\beta^{-2}$ for
+# large $\beta$.
+#
+# (e) The correlation $r = I_{\alpha\beta}/\sqrt{I_{\alpha\alpha}I_{\beta\beta}}$ is the same, up to sign, in all
+# coordinates that transform shape and scale one by one. For $\kappa = 1$ none of them decouples the two, and the
+# condition number is never below $\frac{1+|r|}{1-|r|}$.
+#
+# *Proof.* (a) With $x = \mathrm{softplus}(b)$, $e^{x} = 1 + e^b$ and
+# $\frac{dx}{db} = \frac{e^b}{1+e^b} = 1 - e^{-x}$. (b) The first is (a) and the mean value theorem.
+# $\frac{d\log\beta}{db} = \frac{1-e^{-x}}{\beta_{\min} + x} \le \frac{1 - e^{-x}}{x} \le 1$. (c) Adam's step at
+# time $t$ is at most $\eta\,|\sum_i w_ig_i|\big/\sqrt{\sum_i q_ig_i^2}$, where
+# $w_i = \frac{(1-\beta_1)\beta_1^{t-i}}{1-\beta_1^t}$ and $q_i = \frac{(1-\beta_2)\beta_2^{t-i}}{1 - \beta_2^t}$.
+# By Cauchy and Schwarz the square of the ratio is at most $\sum_i w_i^2/q_i$, with equality for
+# $g_i \propto w_i/q_i$. With $r_0 = \beta_1^2/\beta_2$ the sum is
+# $c^2\,\frac{(1-\beta_2^t)(1-r_0^t)}{(1-\beta_1^t)^2}$. The fraction tends to 1, and is at most 1: as
+# $\beta_1^{2t} = \beta_2^tr_0^t$, that is $\beta_2^t + r_0^t \ge 2\sqrt{\beta_2^tr_0^t}$. The number of steps
+# follows from (b). (d) The chain rule for scores, and $1 - e^{-x} \le x \le \beta$. (e) $D$ multiplies
+# $I_{\alpha\beta}$ by $d_1d_2$ and the root by $|d_1d_2|$; $r \neq 0$ by A3(b). A matrix
+# $\begin{pmatrix} p & q\\ q & s\end{pmatrix}$ with given $q^2/(ps) = r^2$ has the condition number
+# $\bigl(1 + \sqrt{1 - y}\bigr)/\bigl(1 - \sqrt{1-y}\bigr)$, $y = 4ps(1 - r^2)/(p+s)^2 \le 1 - r^2$, least for
+# $p = s$. $\blacksquare$
+#
+# *Executed check.* (c) by running `torch.optim.Adam` on the worst gradients; (d) by the Hessian, from automatic
+# differentiation, of the expected loss in raw coordinates.
+
+# %% tags=["nbval-check-output"]
+# check: A9
+raw, eta, (b1, b2), steps = nn.Parameter(torch.zeros(1)), 1e-3, (0.9, 0.999), 3000
+optimizer = torch.optim.Adam([raw], lr=eta, betas=(b1, b2))
+for i in range(steps):
+    before, raw.grad = raw.item(), torch.tensor([1e30 * (b1 / b2) ** (steps - i)])
+    optimizer.step()
+c = (1 - b1) / math.sqrt((1 - b2) * (1 - b1**2 / b2))
+print(f"(c) worst Adam step: {abs(raw.item() - before) / eta:.2f} learning rates; bound {c:.2f}")
+assert 0.95 * c < abs(raw.item() - before) / eta <= c
+floor, point = 0.05, torch.tensor([0.8, -0.3])
+
+
+def expected_loss(raw, alpha, beta):
+    shape, scale = 1 + nn.functional.softplus(raw[0]), floor + nn.functional.softplus(raw[1])
+    p = GeneralizedT(alpha, beta, torch.ones(())).log_prob(NODES).exp() * STEP
+    return -p @ log_density(NODES, torch.zeros(()), shape, scale.log(), torch.ones(()))
+
+
+# %% tags=["nbval-check-output"]
+alpha, beta = 1 + nn.functional.softplus(point[0]), floor + nn.functional.softplus(point[1])
+hessian = torch.autograd.functional.hessian(lambda raw: expected_loss(raw, alpha, beta), point)
+D = torch.diag(torch.stack([1 - torch.exp(1 - alpha), 1 - torch.exp(floor - beta)]))  # (a)
+information = D @ GeneralizedT(alpha, beta, torch.ones(())).fisher_information()[1:3, 1:3] @ D
+assert torch.allclose(hessian, information, rtol=1e-6)  # (d)
+b = torch.linspace(-30, 30, 4001)
+beta = floor + nn.functional.softplus(b)
+assert (beta.diff() <= b.diff() * (1 + 1e-12)).all()  # (b)
+assert (beta.log().diff() <= b.diff() * (1 + 1e-12)).all()
+print("(d) Hessian of the expected loss in raw coordinates equals D I D")
+
+# %% [markdown]
+# How well conditioned are the three natural coordinates over the range in which training moves? A row per
+# scale; the last column is the limit that (e) sets for all of them.
+
+
+# %% tags=["nbval-check-output"]
+def conditioning(alpha, beta):
+    """Condition number of the information about shape and scale in three coordinate systems, and its least value."""
+    information = GeneralizedT(alpha, beta, 1.0).fisher_information()[1:3, 1:3]
+    x, y = torch.tensor(alpha - 1.0), torch.tensor(beta)
+    systems = {"plain": (1.0, 1.0), "softplus": (-torch.expm1(-x), -torch.expm1(-y)), "exp": (x, y)}
+    numbers = {
+        k: float(torch.linalg.cond((d := torch.diag(torch.tensor(v))) @ information @ d)) for k, v in systems.items()
+    }
+    r = abs(information[0, 1]) / (information[0, 0] * information[1, 1]).sqrt()
+    return numbers | {"least possible": float((1 + r) / (1 - r))}
+
+
+cases = [(alpha, beta) for alpha in (1.2, 2.0, 4.0) for beta in (0.01, 0.1, 1.0, 10.0)]
+index = pd.MultiIndex.from_tuples(cases, names=["alpha", "beta"])
+conditions = pd.DataFrame([conditioning(*case) for case in cases], index=index)
+assert (conditions.min(axis=1) >= conditions["least possible"] * (1 - 1e-9)).all()
+print(conditions.map(lambda x: f"{x:.2g}").to_string())
+
+# %% [markdown]
+# Plain coordinates are hopeless at small scales, where the scale is known far more exactly than the shape.
+# Exponential ones do not depend on $\beta$ at all. Softplus behaves like the exponential below 1, and like plain
+# coordinates above. That is a fair choice for images, whose residuals are below 1, and it takes a wide start
+# without leaping away from it. Where residuals are large, rescale them, or start from the data's own scale.
+#
+# ### Learning-rate study
+#
+# By (c) the learning rate of the loss decides how long a run that starts wide stays wide. Starting at $\beta = 1$, far
+# above the residuals, ALCL is nearly a squared error; as $\beta$ falls it becomes robust. So the rate is an annealing
+# schedule. We give the loss 0.1, 1, 10 and 100 times the network's own rate, at two noise levels.
+#
+# > **Our choice.** The abstract names no learning rate, no start and no schedule. `ALCLoss` starts wide
+# > ($\beta = 1$) and, unless told otherwise, `optimizer_groups` gives the loss the network's own rate (factor 1).
+# > Rates and levels of this study were fixed in advance. Its length was not: 30 and 40 epochs at half the rate gave
+# > the same order, and were cut to keep the notebook short. Nothing found here changed a default.
+
+# %%
+multipliers = (0.1, 1, 10, 100)
+paths = {("low", 10): cures["noise not clipped, fast scale"]}
+for level in ("low", "moderate"):
+    for multiplier in multipliers:
+        if (level, multiplier) not in paths:
+            length = 3 * epochs if (level, multiplier) == ("low", 1) else epochs  # two runs go on: see below
+            paths[level, multiplier] = study(level, alcl(), multiplier, epochs=length)
+    paths[level, "MSE"] = study(level, MSELoss())
+for multiplier in (1, 10):
+    paths["none", multiplier] = study("none", alcl(), multiplier)
+final = alcl(**{k: float(np.median(paths["low", 10][k][epochs])) for k in ("alpha", "beta")}, learn=())
+paths["low", "fixed at the end of x10"] = study("low", final)
+print(pd.DataFrame({key: summary(path) for key, path in paths.items()}).T.sort_index(key=lambda x: x.map(str)).round(3))
+
+# %%
+tints = dict(zip(multipliers, ("#EFA36F", ORANGE, "#9C4300", "#4F2200"), strict=True))
+fig, axes = plt.subplots(2, 3, figsize=(7.4, 5.0), sharex=True)
+for row, level in zip(axes, ("low", "moderate"), strict=True):
+    for ax, name in zip(row, ("psnr", "beta", "alpha"), strict=True):
+        for multiplier, color in tints.items():
+            values = paths[level, multiplier][name][: epochs + 1]
+            _ = ax.plot(np.median(values, 1), color=color, label=f"×{multiplier}")
+            _ = ax.fill_between(range(epochs + 1), values.min(1), values.max(1), color=color, alpha=0.2, linewidth=0)
+    _ = row[0].plot(np.median(paths[level, "MSE"]["psnr"], 1), color=BLUE, linestyle="--", label="MSE")
+    _ = row[0].set(ylabel=f"{level} noise", ylim=(8 + 3 * (level == "low"), None))
+    _ = row[1].set(yscale="log", ylim=(0.015, 1.3))
+    _ = figures.direct_label(row[0], fontsize=8)
+for ax, title in zip(axes[0], ("PSNR, dB", "Scale β", "Shape α"), strict=True):
+    _ = ax.set_title(title)
+_ = fig.supxlabel("epoch", fontsize=9.5)
+_ = fig.suptitle("A scale that outruns the network hurts at low noise, not at moderate noise")
+_ = figures.save(
+    fig, "fig03c_learning_rates", notebook="03_adaptation",
+    parameters={"seed": seed, "copies": copies, "epochs": epochs}, data={"digits": digits.checksum},
+)  # fmt: skip
+
+# %% [markdown]
+# What is found, in the order of the panels:
+#
+# * **Low noise.** The network's own rate is best. A tenfold rate takes the scale down to the noise of the
+#   background while the digits themselves are not fitted yet; they become outliers, and their gradients redescend.
+# * **Moderate noise.** The faster rates are slightly *better*. No part of the images is free enough of noise to
+#   collapse on, and the sooner impulses are down-weighted, the less of them is learned.
+# * **No collapse to the floor** at either level, at any rate: the noise is not clipped. But without any noise the
+#   tenfold rate does collapse. The background of digits is exactly 0, and a network that learns it produces the
+#   near-zeros of A4(d) all by itself.
+# * The start matters more than the rate. The run that was *fixed* at the values where the tenfold run ends never
+#   had the wide phase, and is worse than all others.
+#
+# So the annealing is real, and so is the collapse in its milder form; but which rate is best depends on the noise,
+# and no rate is best for both levels. Is the damage permanent? The two middle runs at low noise went on for three
+# times as long.
+
+# %% tags=["nbval-check-output"]
+level_of = {key: summary(path)["psnr"] for key, path in paths.items()}
+assert level_of["low", 1] > level_of["low", 10] + 1  # fast hurts at low noise ...
+assert level_of["moderate", 10] > level_of["moderate", 1]  # ... and helps at moderate noise
+assert min(level_of["low", m] for m in multipliers) > level_of["low", "fixed at the end of x10"] + 1
+assert all(summary(paths[level, m])["beta"] > 0.01 for level in ("low", "moderate") for m in multipliers)
+assert summary(paths["none", 10])["beta"] < 0.01 < summary(paths["none", 1])["beta"]
+gaps = [summary(paths["low", 1], k)["psnr"] - summary(paths["low", 10], k)["psnr"] for k in (epochs, 3 * epochs)]
+print(f"lead of x1 over x10 shrinks by more than a quarter: {0 < gaps[1] < 0.75 * gaps[0]}")
+assert 0 < gaps[1] < 0.75 * gaps[0]
+table = pd.DataFrame({(m, k): summary(paths["low", m], k) for m in (1, 10) for k in (epochs, 3 * epochs)}).T
+
+# %%
+print(table.round(3).to_string())
+
+# %% [markdown]
+# The lead shrinks as training goes on: both runs head for the same scale, one from above, one already there. The
+# learning rate of the loss decides *how fast* a good fit is reached more than *which* fit is reached; with a fixed
+# budget of training that is worth having, and this is all that we claim for it.
+#
+# ## 8 · Noise that drifts, and noise that differs between channels
+#
+# > **The paper (abstract).** The loss geometry is said "to adapt dynamically to evolving residual statistics".
+#
+# A stream of regression problems: weights turn slowly, noise is Student-t with 1.5 degrees of freedom, and its
+# scale rises by a factor of fifty and falls again. Static generalized correntropy (GCL) must choose one kernel:
+# three times the initial noise, or three times the final one. All start at the true weights, so that the narrow
+# kernel has its fair chance.
+#
+# > **Our choice.** Adam divides by a memory of squared gradients, about $1/(1 - \beta_2)$ steps long. ALCL's gradients
+# > scale like $1/\beta$: when noise rises they shrink, the memory does not, and steps become too short just when the
+# > truth has to be followed. We saw ALCL lose track with the default $\beta_2 = 0.999$, and use $0.9$ for every loss
+# > here. ALCL with the default is in the table.
+
+
+# %%
+from alcl.losses import GeneralizedCorrentropyLoss, L1Loss, optimizer_groups
+from alcl.noise import DriftingNoise, StudentTNoise
+
+drift = DriftingNoise(StudentTNoise(0.02, 1.5), StudentTNoise(1.0, 1.5))
+times = np.arange(400) / 400
+levels = np.sin(math.pi * times) ** 2
+
+
+# %%
+def stream(criterion, memory=0.9, turns=1 / 3, streams=20, inputs=5, batch=32):
+    """Median weight error over the streams, and the scale, after every step of online training."""
+    generator, history = torch.Generator().manual_seed(seed), []
+    start, turn = torch.randn(2, streams, inputs, 1, generator=generator)
+    model = nn.ParameterList([start.clone()])
+    optimizer = torch.optim.Adam(optimizer_groups(model, criterion, lr=0.02, loss_lr=0.05), betas=(0.9, memory))
+    for time, level in zip(times.tolist(), levels.tolist(), strict=True):
+        angle = 2 * math.pi * turns * time
+        truth = start * math.cos(angle) + turn * math.sin(angle)
+        x = torch.randn(streams, batch, inputs, generator=generator)
+        optimizer.zero_grad()
+        criterion(x @ model[0], drift(x @ truth, generator, level)).backward()
+        optimizer.step()
+        scale = torch.as_tensor(getattr(criterion, "beta", math.nan))
+        history.append([(model[0] - truth).norm(dim=1).median().item(), scale.item()])
+    return np.array(history).T
+
+
+# %%
+candidates = {
+    "GCL, narrow": lambda: (GeneralizedCorrentropyLoss(2.0, 0.06),),
+    "GCL, wide": lambda: (GeneralizedCorrentropyLoss(2.0, 3.0),),
+    "L1": lambda: (L1Loss(),),
+    "ALCL": lambda: (ALCLoss(beta=0.1),),
+    "ALCL, memory 0.999": lambda: (ALCLoss(beta=0.1), 0.999),
+}
+tracked = {(name, "slow turn"): stream(*make()) for name, make in candidates.items()}
+for name in ("L1", "ALCL"):
+    tracked[name, "twice as fast"] = stream(*candidates[name](), turns=2 / 3)
+quiet, loud = levels < 0.2, levels > 0.8
+errors = pd.DataFrame({key: {"quiet": e[quiet].mean(), "loud": e[loud].mean()} for key, (e, _) in tracked.items()}).T
+unit = float(scoring(NODES[None], law_on_nodes(stats.t(1.5).pdf))[0, 2])  # the scale that fits noise of unit level
+wanted = unit * (0.02 + 0.98 * levels)
+lag = np.median(np.abs(np.log(tracked["ALCL", "slow turn"][1] / wanted))[50:])
+print(errors.unstack().round(3).to_string())
+print(f"\nALCL, slow turn: median |log(beta / scale that fits the noise)| = {lag:.2f}")
+
+# %% tags=["nbval-check-output"]
+slow = errors.unstack().xs("slow turn", axis=1, level=1)
+assert lag < 0.2
+assert (slow.loc["GCL, narrow"] > 4 * slow.loc["ALCL"]).all()  # stranded, and never back
+assert (slow.loc["ALCL, memory 0.999"] > 4 * slow.loc["ALCL"]).all()
+assert (slow.loc["ALCL"] < 1.1 * slow.loc[["GCL, wide", "L1"]].min()).all()
+print(
+    f"ALCL at least level with L1 and with the wide kernel in both phases: {(slow.loc['ALCL'] <= slow.loc['L1']).all()}"
+)
+
+# %% [markdown]
+# ALCL follows the noise and needs no kernel chosen for it. The narrow kernel is lost as soon as the noise
+# outgrows it, and stays lost when the noise is quiet again: residuals outside it have no gradient left. Two things
+# temper this. L1, which has nothing to adapt, is close behind. And with Adam's default memory ALCL itself is lost,
+# for the reason given in the box: **under rising noise, shorten the memory of the optimizer.**
+#
+# ### One scale a channel
+#
+# Three channels show the same gray scene with noise of scale 0.05, 0.2 and 0.8. With `parameter_shape=(3, 1, 1)` each
+# has its own shape and scale. A shared loss must compromise: too wide for the good channel, too narrow for the bad.
+# Quadrature predicts both errors: when $\sum_c\rho_c$ is minimised over a common location, A7(b) gives the variance
+# $\sum_c E\psi_c^2 \big/ \bigl(\sum_c E\psi_c'\bigr)^2$ for one observation a channel.
+
+# %%
+channel_scales, shots = torch.tensor([0.05, 0.2, 0.8])[:, None, None], 40
+scene = digits.x_train[:8].double()[:, None]  # (8, 1, 1, 8, 8): eight gray scenes, to be seen by three channels
+unit_noise = StudentTNoise(1.0, 2)(torch.zeros(8, shots, 3, 8, 8), torch.Generator().manual_seed(seed))
+seen = scene + channel_scales * unit_noise
+channel_runs = {}
+for name, shape in (("shared", ()), ("one a channel", (3, 1, 1))):
+    estimate, criterion = nn.Parameter(torch.full_like(scene, 0.5)), ALCLoss(parameter_shape=shape)
+    optimizer = torch.optim.Adam([estimate, *criterion.parameters()], lr=0.03)
+    path = []
+    for _ in range(300):
+        optimizer.zero_grad()
+        criterion(estimate.expand_as(seen), seen).backward()
+        optimizer.step()
+        path.append(criterion.beta.detach().expand(3, 1, 1).flatten())
+    channel_runs[name] = (torch.stack(path), (estimate - scene).square().mean().item())
+
+# %%
+densities = [stats.t(2, scale=float(s)).pdf for s in channel_scales.flatten()]
+laws = [law_on_nodes(density) for density in densities]
+own = [
+    scoring(NODES[None], law, start=(0.0, 2.0, float(s)))[0, 1:] for law, s in zip(laws, channel_scales, strict=True)
+]
+pooled = scoring(NODES[None], sum(laws) / 3, start=(0.0, 2.0, 0.2))[0, 1:]
+for name, parameters in (("shared", [pooled] * 3), ("one a channel", own)):
+    squares, slopes = zip(
+        *(moments(density, *at) for density, at in zip(densities, parameters, strict=True)), strict=True
+    )
+    predicted, (path, measured) = sum(squares) / sum(slopes) ** 2 / shots, channel_runs[name]
+    fitted = [f"{x:.3f}" for x in path[-1]]
+    print(f"{name:>13}: squared error {measured:.2e}, predicted {predicted:.2e}; beta {fitted}")
+    assert abs(measured / predicted - 1) < 0.25  # 512 pixels: relative standard error about 6%
+    assert torch.allclose(path[-1], torch.stack(list(parameters))[:, 1], rtol=0.1)
+
+# %%
+line_colors = {"GCL, narrow": "#CC79A7", "GCL, wide": "#7A1F5C", "L1": figures.COLORS["l1"], "ALCL": ORANGE}
+drawn_from = {"parameters": {"seed": seed}, "data": {"digits": digits.checksum}}
+fig, axes = plt.subplots(1, 3, figsize=(7.4, 3.0))
+_ = axes[0].plot(times, wanted, color="black", linestyle=(0, (3, 2)), label="fits the noise")
+_ = axes[0].plot(times, tracked["ALCL", "slow turn"][1], color=ORANGE, label="learned")
+_ = axes[0].set(yscale="log", title="Scale of ALCL", xlabel="time")
+for name, color in line_colors.items():
+    _ = axes[1].plot(times, tracked[name, "slow turn"][0], color=color, label=name)
+_ = axes[1].set(yscale="log", title="Error of the weights", xlabel="time", ylim=(0.01, 8))
+for k, scale in enumerate(channel_scales.flatten().tolist()):
+    _ = axes[2].plot(channel_runs["one a channel"][0][:, k], color=ORANGE, label=f"noise {scale:g}")
+_ = axes[2].plot(channel_runs["shared"][0][:, 0], color=GREY, linestyle="--", label="shared")
+_ = axes[2].set(yscale="log", title="Scales of channels", xlabel="step")
+for ax in axes:
+    _ = figures.direct_label(ax, fontsize=8)
+_ = fig.suptitle("The scale follows noise that drifts, and separates channels that differ")
+_ = figures.save(fig, "fig03d_drift_and_channels", notebook="03_adaptation", **drawn_from)
+
+# %% [markdown]
+# ## 9 · The tail weight: what one shape for peak and tail costs
+#
+# With $\kappa = 1$, the paper's loss, $\alpha$ says two things at once: how the density looks at its peak, and how
+# fast its tails fall. Data need not agree.
+#
+# > **Our choice.** $\kappa$ is our extension: fixed at 1 unless `learn` names it, then learned as
+# > $\kappa = 1/\alpha + \mathrm{softplus}(q)$, so that every reachable value belongs to a density.
+
+# %% [markdown]
+# **Theorem A10** (peak and tail: tied for $\kappa = 1$, free with $\kappa$).
+#
+# *Assumptions.* $\kappa\alpha > 1$. Write $\nu = \kappa\alpha - 1$.
+#
+# (a) $\log p(0) - \log p(e) \sim \kappa|e/\beta|^\alpha$ as $e \to 0$, and
+# $P(|e| > t) \sim \mathrm{const}\cdot t^{-\nu}$ as $t \to \infty$. For $\kappa = 1$ the peak exponent fixes the
+# tail index, $\nu = \alpha - 1$. With $\kappa$ free every pair $\alpha, \nu > 0$ occurs, for exactly one
+# $\kappa = (1 + \nu)/\alpha$.
+#
+# (b) If the residuals follow a member $f$ of the family with $\kappa \ne 1$, then
+# $\min_{\alpha > 1,\, \beta > 0} \mathrm{KL}(f\,\|\,p_{\alpha,\beta,1})$ is attained and positive: a loss, in nats
+# per residual, that no amount of data removes.
+#
+# (c) If $f$ is generalized Gaussian, $f \propto e^{-\lambda|e|^\alpha}$ (Laplace, Gaussian), then
+# $\inf_{\alpha, \beta, \kappa}\mathrm{KL} = 0$ is approached as $\kappa \to \infty$ with
+# $\beta^\alpha = \kappa/\lambda$, and not attained.
+#
+# *Proof.* (a) $\log(1 + w) \sim w$ as $w \to 0$; $p \sim \beta^{\kappa\alpha}|e|^{-\kappa\alpha}/Z$ far out,
+# integrated. Solve $\nu = \kappa\alpha - 1$ for $\kappa$.
+#
+# (b) By (a) two members that agree have the same $\alpha$, $\nu$, $\kappa$, so KL is positive at every point. It is
+# continuous; we show that $\ell = E_f\log(1 + |e/\beta|^\alpha) + \log Z \to \infty$ at every end of the parameter
+# range. Let $m = E_f\log|e|$, finite, and $g(\beta) = E_f\max(0, \log|e| - \log\beta)$, positive, decreasing, and
+# at least $m - \log\beta$. Then $\ell \ge \alpha\,g(\beta) + \log Z$, and $Z \ge \beta$. If $\beta \to \infty$,
+# $\log Z \to \infty$. Let $\beta$ be bounded by some $\bar\beta$ from now on. If $\alpha \to \infty$, then
+# $\ell \ge (\alpha - 1)\,g(\bar\beta) + m \to \infty$. If $\alpha$ is bounded, use
+# $\ell \ge \alpha m - (\alpha - 1)\log\beta + \log\frac Z\beta$, of which the last two terms are bounded below: the
+# first of them diverges as $\beta \to 0$ with $\alpha$ away from 1, and the second as $\alpha \to 1$.
+#
+# (c) $\kappa\log(1 + \lambda|e|^\alpha/\kappa)$ increases to $\lambda|e|^\alpha$ with $\kappa$. By monotone
+# convergence its mean under $f$ and the integral $Z$ of its exponential (finite from some $\kappa$ on) tend to
+# those of the limit, so KL tends to 0. It is not attained, as members have power tails. $\blacksquare$
+#
+# *Executed check.* (a) by slopes in arbitrary precision. (b) and (c) by minimising the divergence, which
+# is computed by quadrature and, once, by simulation.
+
+
+# %%
+def unpack(x, kappa):
+    """alpha, beta, kappa from unconstrained coordinates; every value is legal."""
+    alpha = x[0].exp() + (1 / kappa if kappa else 0)
+    return alpha, x[1].exp(), torch.as_tensor(float(kappa)) if kappa else 1 / alpha + x[2].exp()
+
+
+# %%
+def closest(density, kappa=None):
+    """min KL(density || p) over alpha, beta, and over kappa unless given: (KL, alpha, beta, kappa)."""
+    weight = law_on_nodes(density)
+    with np.errstate(over="ignore"):
+        negative_entropy = special.xlogy(weight.numpy(), density(NODES.numpy())).sum()
+
+    def divergence(x):
+        x = torch.tensor(x, requires_grad=True)
+        value = negative_entropy - weight @ GeneralizedT(*unpack(x, kappa), validate_args=False).log_prob(NODES)
+        return value.item(), torch.autograd.grad(value, x)[0].numpy()
+
+    bounds = [(-6, 4), (-12, 12), (-6, math.log(200))][: 2 if kappa else 3]
+    found = optimize.minimize(divergence, [0.0] * len(bounds), jac=True, bounds=bounds, tol=1e-15)
+    return found.fun, *(x.item() for x in unpack(torch.tensor(found.x), kappa))
+
+
+def member(alpha, nu):
+    """A density of the family with peak exponent alpha and tail index nu, and scale 1."""
+    return lambda e: GeneralizedT(alpha, 1.0, (1 + nu) / alpha).log_prob(torch.as_tensor(e)).exp().numpy()
+
+
+# %% tags=["nbval-check-output"]
+# check: A10
+with mpmath.workdps(30):
+    point = (mpmath.mpf(0), mpmath.mpf("2.5"), mpmath.mpf(0), mpmath.mpf("0.9"))  # alpha = 2.5, beta = 1, kappa = 0.9
+    drop = [log_p(mpmath.mpf(0), *point) - log_p(e, *point) for e in (mpmath.mpf("1e-6"), mpmath.mpf("1e-8"))]
+    mass = [mpmath.quad(lambda e: (1 + e**2.5) ** mpmath.mpf("-0.9"), [t, mpmath.inf]) for t in (1e8, 1e10)]
+assert math.isclose(mpmath.log(drop[0] / drop[1]) / mpmath.log(100), 2.5, rel_tol=1e-6)  # (a), peak
+assert math.isclose(-mpmath.log(mass[1] / mass[0]) / mpmath.log(100), 0.9 * 2.5 - 1, rel_tol=1e-6)  # (a), tail
+tied, free = closest(member(6.0, 1.0), kappa=1), closest(member(6.0, 1.0))
+assert tied[0] > 5e-3  # (b)
+assert np.allclose(free, [0, 6, 1, 1 / 3], atol=1e-4)
+draws = GeneralizedT(6.0, 1.0, 1 / 3).sample((200_000,))
+ratios = GeneralizedT(6.0, 1.0, 1 / 3).log_prob(draws) - GeneralizedT(*tied[1:]).log_prob(draws)
+assert abs(ratios.mean() - tied[0]) < 4 * ratios.std() / math.sqrt(len(ratios))
+towards = [closest(stats.laplace().pdf, kappa=k)[0] for k in (1, 3, 10, 30, 100)]  # (c)
+assert (np.diff(towards) < 0).all()
+assert towards[-1] < 2e-3
+print(f"flat peak, heavy tail: KL {tied[0]:.4f} nats with kappa = 1, {abs(free[0]):.4f} with kappa learned")
+
+# %% [markdown]
+# Now the bill for several laws: in nats a residual, and in efficiency, the best possible variance of a location
+# over that of the fitted loss. For Laplace and Gaussian noise $\kappa$ runs to its cap of 200, as (c) says that it
+# must.
+
+# %%
+bill = {}
+for name, density in {
+    "Student-t, 3 dof": stats.t(3).pdf,
+    "flat peak, heavy tail (6, 1)": member(6.0, 1.0),
+    "sharp peak, light tail (1.2, 5)": member(1.2, 5.0),
+    "contaminated Gaussian": two_normals,
+    "Laplace": stats.laplace().pdf,
+    "Gaussian": stats.norm().pdf,
+}.items():
+    for kappa, label in ((1, "kappa = 1"), (None, "learned")):
+        divergence, *fitted = closest(density, kappa)
+        efficiency = best_variance(density) / asymptotic_variance(density, *fitted)
+        bill[name, label] = {"KL": max(divergence, 0.0), "efficiency": efficiency}
+        bill[name, label] |= dict(zip(("alpha", "beta", "kappa"), fitted, strict=True))
+bill = pd.DataFrame(bill).T
+print(bill.round(4).to_string())
+
+# %% tags=["nbval-check-output"]
+tied, free = (bill.xs(label, level=1) for label in ("kappa = 1", "learned"))
+assert (free["KL"] <= tied["KL"]).all()
+assert tied["KL"].max() < 0.03
+lost = (1 - tied["efficiency"]).sort_values(ascending=False)
+print(f"largest divergence with kappa = 1 stays below 0.03 nats; most efficiency is lost under {lost.index[0]} noise")
+
+# %% [markdown]
+# In nats the tie is cheap, cheaper than we expected: a few hundredths at most. One shape for two tasks finds a
+# compromise in the body of the density, where nearly all residuals are. The efficiency of the network's output tells
+# the difference more plainly. It is nearly full under Student-t and contaminated Gaussian noise; where peak and tail
+# disagree it is not, least of all under Laplace noise, where $\kappa = 1$ throws away a good part of the data. There,
+# learn $\kappa$.
+#
+# And by gradient descent, in `ALCLoss` itself, on draws from the flat-peaked law? The oracle is Fisher scoring,
+# `GeneralizedT.fit`, which shares no step with Adam.
+
+# %% tags=["nbval-check-output"]
+torch.manual_seed(seed)
+draws = GeneralizedT(6.0, 1.0, 1 / 3).sample((4000,))
+criterion = ALCLoss(learn=("alpha", "beta", "kappa"))
+optimizer = torch.optim.Adam(criterion.parameters(), lr=0.05)
+kappa_path = []
+for _ in range(1000):
+    optimizer.zero_grad()
+    criterion(draws, torch.zeros_like(draws)).backward()
+    optimizer.step()
+    kappa_path.append([getattr(criterion, name).item() for name in ("alpha", "beta", "kappa")])
+
+# %% tags=["nbval-check-output"]
+exact_fit = GeneralizedT.fit(draws)
+covariance = torch.linalg.inv(exact_fit.fisher_information()[1:, 1:]) / len(draws)
+fitted = torch.stack([exact_fit.alpha, exact_fit.beta, exact_fit.kappa])
+assert np.allclose(kappa_path[-1], fitted, rtol=1e-2)
+assert ((fitted - torch.tensor([6.0, 1.0, 1 / 3])).abs() < 4 * covariance.diagonal().sqrt()).all()
+for name, value, error in zip(("alpha", "beta", "kappa"), kappa_path[-1], covariance.diagonal().sqrt(), strict=True):
+    print(f"{name:>5} {value:.2f}, standard error {error:.2f}")
+
+
+# %%
+fig, axes = plt.subplots(1, 3, figsize=(7.4, 3.0))
+e, truth, one = np.geomspace(0.05, 100, 300), member(6.0, 1.0), GeneralizedT(*closest(member(6.0, 1.0), kappa=1)[1:])
+_ = axes[0].plot(e, truth(e), color="black", linestyle=(0, (3, 2)), label="law")
+_ = axes[0].plot(e, one.log_prob(torch.tensor(e)).exp(), color=ORANGE, label="κ = 1")
+_ = axes[0].set(xscale="log", yscale="log", title="Closest density", xlabel="residual")
+peaks, tails = torch.linspace(1.2, 7, 30), {1.0: "#E8A070", 2.0: ORANGE, 4.0: "#8A2B00"}
+for nu, color in tails.items():
+    log_f = torch.stack([torch.tensor(member(float(x), nu)(NODES)).log() for x in peaks])
+    weight = log_f.exp() * STEP / (log_f.exp() * STEP).sum(1, keepdim=True)
+    best = scoring(NODES.expand(30, -1), weight, learn=("alpha", "beta"), tolerance=1e-8)
+    costs = (weight * (log_f - GeneralizedT(best[:, 1:2], best[:, 2:], 1.0).log_prob(NODES))).sum(1)
+    _ = axes[1].plot(peaks, 1e3 * costs, color=color, label=f"ν = {nu:g}")
+_ = axes[1].set(title="KL in nats / 1000", xlabel="peak exponent α of the law")
+for column, (name, color) in enumerate((("α", ORANGE), ("β", BLUE), ("κ", "#8A2B00"))):
+    _ = axes[2].plot(np.array(kappa_path)[:, column], color=color, label=name)
+_ = axes[2].set(title="All three learned", xlabel="step", ylim=(0, None))
+for ax in axes:
+    _ = figures.direct_label(ax, fontsize=8)
+_ = fig.suptitle("One shape for peak and tail is exact where ν = α − 1, and cheap elsewhere")
+_ = figures.save(fig, "fig03e_tail_weight", notebook="03_adaptation", parameters={"seed": seed})
+
+# %% [markdown]
+# ## 10 · What to take away
+#
+# | question | answer | where |
+# |---|---|---|
+# | Is the influence on the output bounded? | yes, under symmetric noise | A2, A7, A8 |
+# | And on shape and scale? | on the shape no; on the scale only while the shape is known | A2, A7 |
+# | What does learning shape and scale cost? | nothing to first order under symmetric noise | A7 |
+# | When does the scale collapse? | fixed shape: exactly if $z > 1 - 1/(\kappa\alpha)$; learned shape: earlier | A4 |
+# | What prevents it? | noise that is not clipped, a floor on the scale; a slow scale delays it | A6, Section 4 |
+# | What if $\log Z$ is left out? | $\beta$ grows without end and nothing is fitted | A5 |
+# | How fast should the loss learn? | from a wide start, at first like the network | A9, Section 7 |
+# | Is $\kappa = 1$ enough? | nearly, unless peak and tail disagree as in Laplace noise | A10 |
+#
+# Notebook 04 turns to the noise itself.
