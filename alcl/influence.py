@@ -471,7 +471,9 @@ def location_estimate(
 
     if start is None:
         order = torch.linspace(0, x.numel() - 1, min(256, x.numel()), dtype=torch.float64).round().long()
-        start = min(x.sort().values[order].tolist(), key=objective)
+        candidates = x.sort().values[order].split(max(1, 10**6 // x.numel()))  # at most some 10 MB at a time
+        sums = [influence.loss.rho(x - some[:, None]).sum(1) for some in candidates]
+        start = float(torch.cat(candidates)[torch.cat(sums).argmin()])
     t, step = float(start), 0.0
     tiny = 1e-9 * (float((x - t).abs().median()) or float((x - t).abs().max()))
     for _ in range(max_iterations):

@@ -11,8 +11,9 @@ and with h = t phi'(t) every first derivative is an elementary multiple of h:
 
 `Elementwise` returns phi for every residual; its backward is made of differentiable operations, so that second
 derivatives follow from it. `Summed` returns only the sum and computes the gradients in the same pass; asked for a
-second derivative it falls back to the formulas of `Elementwise`. Both serve reverse mode, forward mode and
-`torch.func.vmap`, and are checked against plain autograd of the plain formula in tests/test_kernels.py.
+second derivative it falls back to the formulas of `Elementwise`. Both serve `torch.func.vmap`. Forward mode is left
+out, since torch.compile takes no Function that defines it: a Hessian is jacrev(jacrev(f)). Both are checked against
+plain autograd of the plain formula in tests/test_kernels.py.
 
 Accuracy, measured there against 50-digit arithmetic. Values and gradients are finite for every finite residual. With
 eps the machine epsilon of the dtype and c = 1 + alpha (|log|e|| + |log beta|), which is how far the rounding of the
@@ -56,15 +57,10 @@ class Elementwise(torch.autograd.Function):
     def setup_context(ctx, inputs, output) -> None:
         ctx.kind = inputs[0]
         ctx.save_for_backward(*inputs[1:])
-        ctx.save_for_forward(*inputs[1:])
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         return None, *_gradients(ctx.kind, grad, *ctx.saved_tensors, ctx.needs_input_grad[1:])
-
-    @staticmethod
-    def jvp(ctx, _, *tangents):
-        return _directional(ctx.kind, ctx.saved_tensors, tangents)
 
 
 class Summed(torch.autograd.Function):
@@ -108,7 +104,6 @@ class Summed(torch.autograd.Function):
         ctx.kind = inputs[0]
         ctx.mark_non_differentiable(*output[1:])
         ctx.save_for_backward(*inputs[1:], *output[1:])
-        ctx.save_for_forward(*inputs[1:])
 
     @staticmethod
     def backward(ctx, grad: Tensor, *_):
@@ -117,10 +112,6 @@ class Summed(torch.autograd.Function):
         if torch.is_grad_enabled():  # a second derivative is wanted: the saved gradients are constants to autograd
             return None, *_gradients(ctx.kind, grad, *inputs, needed)
         return None, *(grad * gradient if need else None for gradient, need in zip(ready, needed, strict=True))
-
-    @staticmethod
-    def jvp(ctx, _, *tangents):
-        return _directional(ctx.kind, ctx.saved_tensors[:4], tangents).sum(), None, None, None, None
 
 
 def _gradients(kind: str, grad: Tensor, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor, needed):
@@ -148,14 +139,6 @@ def _gradients(kind: str, grad: Tensor, residual: Tensor, alpha: Tensor, beta: T
         log1p = torch.where(zero, torch.zeros_like(logit), _softplus(logit))
         d_kappa = (grad * log1p).sum_to_size(kappa.shape) if kind == LOG_CORRENTROPY else torch.zeros_like(kappa)
     return d_residual, d_alpha, d_beta, d_kappa
-
-
-def _directional(kind: str, inputs, tangents) -> Tensor:
-    """Derivative of every element along `tangents` (None for a constant): forward-mode differentiation."""
-    inputs = torch.broadcast_tensors(*inputs)  # then nothing is summed away
-    needed = [tangent is not None for tangent in tangents]
-    partial = _gradients(kind, torch.ones_like(inputs[0]), *inputs, needed)
-    return sum(d * tangent for d, tangent in zip(partial, tangents, strict=True) if tangent is not None)
 
 
 def _sum_to(values: Tensor, parameter: Tensor, weight: Tensor) -> Tensor:

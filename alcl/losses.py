@@ -37,14 +37,15 @@ def log_correntropy(residual: Tensor, alpha, beta, kappa=1.0) -> Tensor:
     """Log-correntropy rho(e) = kappa log(1 + |e/beta|^alpha), elementwise (mathematics: Theorem L2).
 
     Args:
-        residual: residuals e, any shape, float32 or float64 (half precisions are computed in float32).
+        residual: residuals e, any shape, float32 or float64 (half precisions and integers are computed in float32).
         alpha: shape > 0 (scalar or tensor that broadcasts against `residual`); above 1 the gradient is continuous.
         beta: scale > 0, in the units of the residual.
         kappa: tail weight > 0; the paper's loss is kappa = 1.
 
     Returns:
-        rho >= 0 with the broadcast shape. Differentiable twice in all four arguments. Its derivative is bounded for
-        alpha >= 1 and falls like kappa alpha / |e| (Theorems I1, I2).
+        rho >= 0 with the broadcast shape, finite for every finite residual, to a relative error of at most
+        2 eps (1 + alpha (|log|e|| + |log beta|)), measured (see `alcl.kernels`). Differentiable twice in all four
+        arguments. Its derivative is bounded for alpha >= 1 and falls like kappa alpha / |e| (Theorems I1, I2).
     """
     return kernels.Elementwise.apply(kernels.LOG_CORRENTROPY, *_arguments(residual, alpha, beta, kappa))
 
@@ -71,7 +72,7 @@ def barron_rho(residual: Tensor, alpha, scale) -> Tensor:
 
 
 def barron_log_partition(alpha: Tensor) -> Tensor:
-    """log of the integral of exp(-barron_rho(x, alpha, 1)) over the line, 0 < alpha < 2, to about 1e-9 in float64.
+    """log of the integral of exp(-barron_rho(x, alpha, 1)) over the line, 0 < alpha < 2, to 5e-9 in float64.
 
     The substitution x = sinh(t) turns the tails (as heavy as a Cauchy's as alpha -> 0) into exponential ones, where
     the trapezoidal rule converges geometrically. No table, no spline, differentiable in alpha.
@@ -124,7 +125,7 @@ class ResidualLoss(nn.Module):
     """A loss on residuals. Subclasses give `rho`, and `log_normalizer` where they are likelihoods.
 
     forward(input, target): two tensors of one shape, any shape; returns a scalar for reduction "mean" or "sum", the
-    input's shape for "none". Half-precision inputs are computed, and returned, in float32.
+    input's shape for "none". Half-precision and integer inputs are computed, and returned, in float32.
     """
 
     def __init__(self, reduction: str = "mean"):
@@ -233,7 +234,7 @@ class AdaptiveLoss(ResidualLoss):
         self._forwards = 0
         self._first: list[Tensor] = []  # the learnable parameters' values at the first forward pass
 
-    def _store(self, name: str, value: Tensor, floor: float | None) -> None:
+    def _store(self, name: str, value: Tensor, floor: float | Tensor | None) -> None:
         if floor is None:
             self.register_buffer(f"fixed_{name}", value)
         else:
@@ -355,18 +356,20 @@ class ALCLoss(AdaptiveLoss):
                 "alpha must exceed 1/kappa, or the density cannot be normalised (alpha > 1 for kappa = 1); got "
                 f"alpha={_brief(alpha)}, kappa={_brief(kappa)}"
             )
-        floor = alpha_min
+        floor = torch.full_like(kappa, alpha_min)
         if normalized and "kappa" not in learn:
-            floor = max(floor, float((1 / kappa).max()) * _HAIR)
+            floor = (_HAIR / kappa).clamp(min=alpha_min)
         if "alpha" in learn and bool((alpha <= floor).any()):
-            raise ValueError(f"alpha must exceed alpha_min={floor:g} when it is learned; got alpha={_brief(alpha)}")
+            raise ValueError(
+                f"alpha must exceed alpha_min={_brief(floor)} when it is learned; got alpha={_brief(alpha)}"
+            )
         if "beta" in learn and bool((beta <= beta_min).any()):
             raise ValueError(f"beta must exceed beta_min={beta_min:g} when it is learned; got beta={_brief(beta)}")
         if normalized and "kappa" in learn and bool((kappa * alpha <= _HAIR).any()):
             raise ValueError(f"kappa must exceed 1/alpha by 1e-6 of it when it is learned; got kappa={_brief(kappa)}")
-        self.alpha_min, self.beta_min = floor, beta_min
+        self.alpha_min, self.beta_min = alpha_min, beta_min
         self.parameter_shape, self.normalized = shape, bool(normalized)
-        self._store("alpha", alpha, self.alpha_min if "alpha" in learn else None)
+        self._store("alpha", alpha, floor if "alpha" in learn else None)
         self._store("beta", beta, self.beta_min if "beta" in learn else None)
         # kappa = 1/alpha + q, q > 0, so that every reachable value is a density (no 1/alpha without normaliser).
         self._store(
@@ -388,10 +391,21 @@ class ALCLoss(AdaptiveLoss):
             self._unit_kappa = self._buffers["fixed_kappa"]  # 1 in every type and on every device
         return self
 
+    def _kappa_is_one(self) -> bool:
+        return self._unit_kappa is not None and self._buffers["fixed_kappa"] is self._unit_kappa
+
+    def _alpha_floor(self) -> float | Tensor:
+        """alpha_min, raised to 1/kappa where kappa is fixed; from the kappa at hand, which may have been loaded."""
+        if not self.normalized or "fixed_kappa" not in self._buffers:
+            return self.alpha_min
+        if self._kappa_is_one():
+            return max(self.alpha_min, _HAIR)
+        return (_HAIR / _at_least_float32(self._buffers["fixed_kappa"])).clamp(min=self.alpha_min)
+
     @property
     def alpha(self) -> Tensor:
         """Current shape, `parameter_shape`, differentiable."""
-        return self._value("alpha", self.alpha_min)
+        return self._value("alpha", self._alpha_floor())
 
     @property
     def beta(self) -> Tensor:
@@ -426,8 +440,7 @@ class ALCLoss(AdaptiveLoss):
     def _log_z(self, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor | None:
         if not self.normalized:
             return None
-        unit = self._unit_kappa is not None and self._buffers["fixed_kappa"] is self._unit_kappa
-        return log_normalizer(alpha, beta, 1.0 if unit else kappa)  # a plain 1.0 is the cheaper path
+        return log_normalizer(alpha, beta, 1.0 if self._kappa_is_one() else kappa)  # a plain 1.0 is the cheaper path
 
     def _terms(self, residual: Tensor) -> tuple[Tensor, Tensor | None]:
         self._check_shape(residual)

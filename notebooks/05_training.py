@@ -393,7 +393,6 @@ print(f"learned: alpha {alpha:.2f}, beta {beta:.3f}; best: alpha {best.alpha:.2f
 print("nats per pixel:", ", ".join(f"{name} {value:.3f}" for name, value in nats.items()))
 print(f"largest gap between the learned and the empirical distribution function: {ks:.3f}")
 assert nats["best"] <= nats["learned"] + 1e-6
-assert nats["learned"] < nats["Gaussian"] or level == "none"
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(7.4, 3.2), width_ratios=[1, 1.15])
@@ -410,7 +409,7 @@ _ = axes[0].set(ylabel="density", title="Centre", ylim=(0, top))
 _ = axes[1].set(yscale="log", ylim=(1e-4, 1.5 * top), title="Tails (logarithmic)")
 _ = fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 wider = "wider" if beta > best.beta else "narrower"
-_ = fig.suptitle(f"The learned density has the tails, and a centre {wider} than the best one's")
+_ = fig.suptitle(f"ALCL's density after training: still {wider} than the best of its family")
 if default:
     _ = figures.save(fig, "fig05c_residuals", notebook="05_training", **origin)
 

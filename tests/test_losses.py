@@ -1206,7 +1206,7 @@ MUTANTS = [
     ("normaliser always there", losses, "normaliser_can_be_left_out",
      "if not self.normalized:", "if False:"),
     ("normaliser for kappa = 1", losses, "likelihoods",
-     "1.0 if unit else kappa", "1.0"),
+     "1.0 if self._kappa_is_one() else kappa", "1.0"),
     ("substituted kappa overlooked", losses, "substituted_kappa",
      'self._buffers["fixed_kappa"] is self._unit_kappa', "True"),
     ("mean without division", losses, "reductions",
