@@ -45,6 +45,13 @@ from torch.distributions import StudentT
 from alcl import figures
 from alcl.datasets import load_dataset
 from alcl.densities import GeneralizedT
+from alcl.noise import LEVELS
+
+torch.set_default_dtype(torch.float64)
+torch.set_num_threads(1)
+figures.use_theme()
+
+# %%
 from alcl.influence import (
     Influence,
     curvature,
@@ -57,6 +64,8 @@ from alcl.influence import (
     tuning_constant,
     weight,
 )
+
+# %%
 from alcl.losses import (
     ALCLoss,
     BarronLoss,
@@ -69,12 +78,6 @@ from alcl.losses import (
     alcl_loss,
     log_correntropy,
 )
-from alcl.noise import LEVELS
-
-# %%
-torch.set_default_dtype(torch.float64)
-torch.set_num_threads(1)
-figures.use_theme()
 
 
 def alcl(alpha, beta=1.0, kappa=1.0):
@@ -130,6 +133,8 @@ methods = {
 }
 plain = figures.LABELS | {"gcl": "GCL"}  # no oracle chooses its bandwidth here
 shown = plain | {"barron": "Barron, α = 0.5", "student_t": "Student-t, 3", "alcl": "ALCL, α = 1.5"}
+
+# %%
 shapes = {1.2: "#F2B38C", 1.5: figures.COLORS["alcl"], 2.0: figures.COLORS["cauchy"], 4.0: "#8A2B00"}
 
 
@@ -410,19 +415,20 @@ for alpha, beta, kappa in [(1.3, 0.7, 1.0), (2.0, 1.0, 1.0), (3.0, 2.0, 0.6)]:
 # $\kappa$ cancels from $\mathrm{IF}$ and $\gamma^*$: with shape and scale held, the tail weight rescales $\psi$ and
 # changes nothing about the estimate. It matters through what it does to the *learned* shape and scale.
 #
-# Theory speaks of infinitesimal contamination of a distribution. A *sensitivity curve* needs neither: take $n$ real
-# residuals, add one more at $x$, and see by how much the estimate moves, times $n + 1$. The residuals here are
-# those of the noise model that the experiments use: noisy minus clean pixels of the digits at the moderate level.
+# Theory speaks of infinitesimal contamination of a distribution. A *sensitivity curve* needs neither limit nor
+# distribution: take real residuals, put one per cent of further ones at $x$, and divide the shift of the estimate by
+# that fraction. The residuals here are those of the noise model that the experiments use: noisy minus clean pixels of
+# the digits at the moderate level.
 #
 # > **Our choice.** Huber and GCL get their textbook constants for 95% efficiency at the Gaussian, times the usual
 # > robust scale $1.4826\,\mathrm{MAD}$; ALCL gets the shape and scale of maximum likelihood on the same residuals.
-# > They are fitted once, before the point is added, so that the curves show the location's influence alone.
+# > They are fitted once, before anything is added, so that the curves show the location's influence alone.
 
 # %%
 clean = load_dataset("digits").x_train
 noisy = LEVELS["moderate"](clean, torch.Generator().manual_seed(2))
 residuals = (noisy - clean).double().flatten()
-residuals = residuals[torch.randperm(len(residuals), generator=torch.Generator().manual_seed(0))[:800]]
+residuals = residuals[torch.randperm(len(residuals), generator=torch.Generator().manual_seed(0))[:1601]]
 scale = 1.4826 * (residuals - residuals.median()).abs().median().item()
 fitted = GeneralizedT.fit(residuals - residuals.median(), learn=("alpha", "beta"))
 estimators = {
@@ -434,28 +440,28 @@ estimators = {
 }
 
 # %%
-points = torch.cat([-torch.logspace(1, -2, 20), torch.logspace(-2, 1, 20)])
+points, added = torch.cat([-torch.logspace(1, -2, 20), torch.logspace(-2, 1, 20)]), 16
 fig, ax = plt.subplots(figsize=(6.0, 3.1))
 for name, loss in estimators.items():
     before = location_estimate(residuals, loss)
-    after = [location_estimate(torch.cat([residuals, x[None]]), loss, start=before) for x in points]
-    curve = (torch.tensor(after) - before) * (len(residuals) + 1)
+    after = [location_estimate(torch.cat([residuals, x.expand(added)]), loss, start=before) for x in points]
+    curve = (torch.tensor(after) - before) * (len(residuals) + added) / added
     if name == "alcl":
         predicted = psi(points - before, fitted.alpha, fitted.beta)
         predicted = predicted / Influence(loss).curvature(residuals - before).mean()
         worst = (curve - predicted).abs().max() / predicted.abs().max()
     ax.plot(points, curve, **figures.style(name) | {"label": name})
-ax.set(xscale="symlog", xlim=(-10, 10), ylim=(-1, 1), xlabel="value x of the added residual (pixels)")
+ax.set(xlim=(-10, 10), ylim=(-1, 1), xlabel="value x of the added residuals (white = 1)")
 ax.set_xscale("symlog", linthresh=0.1)
-ax.set(ylabel="(n + 1) × shift of the estimate", title="One more pixel: what it does to a location estimate")
+ax.set(ylabel="shift / fraction added", title="One per cent of wild pixels: what they do")
 ax.annotate("MSE (mean)", (1.2, 0.9), color=figures.COLORS["mse"], fontsize=9)
 _ = figures.direct_label(ax, {"l1": "L1 (median)", "huber": "Huber", "gcl": "GCL", "alcl": "ALCL, fitted"})
 _ = figures.save(fig, "fig02f_sensitivity", notebook="02_influence")
 
 # %% tags=["nbval-check-output"]
 print(f"fitted to the residuals: alpha = {fitted.alpha:.2f}, beta = {fitted.beta:.3f} (robust scale {scale:.3f})")
-assert worst < 0.02
-print("ALCL's curve is psi over mean psi', to within 2% of its peak")
+assert worst < 0.05
+print("ALCL's curve is psi over mean psi', to within 5% of its peak")
 
 # %% [markdown]
 # ## 6 · The price: efficiency
@@ -550,6 +556,7 @@ def best_fit(law):
     return alcl(1 + math.exp(found[0]), math.exp(found[1]))
 
 
+# %%
 degrees = np.geomspace(1, 30, 9)
 laws_t = [StudentT(torch.tensor(nu)) for nu in degrees]
 learned = [best_fit(law) for law in laws_t]
@@ -595,7 +602,7 @@ for name, values in at_scale.items():
     right.plot(scales, values, **figures.style(name) | {"label": name})
 right.set(xscale="log", xlim=(0.05, 20), xlabel="scale of t₂ noise, in what the tuning assumed")
 right.set_title("Scale unknown: learning wins")
-_ = figures.direct_label(left, plain | {"alcl": "ALCL", "alcl_kappa": "ALCL, κ learned"})
+_ = figures.direct_label(left, plain | {"alcl": "ALCL, learned", "alcl_kappa": "ALCL, κ as well"})
 _ = figures.direct_label(right, plain)
 _ = figures.save(fig, "fig02e_efficiency", notebook="02_influence")
 
@@ -619,23 +626,26 @@ print("ALCL beats a well-scaled Cauchy loss at degrees of freedom", ahead)
 # loss pays more for a *near* outlier than Huber does; what it buys is that *far* ones cost nothing.
 
 # %%
-normal, widths = laws["Gaussian"], np.geomspace(0.15, 15, 24)
-fig, ax = plt.subplots(figsize=(5.2, 3.4))
+normal, widths, prices = laws["Gaussian"], np.geomspace(0.15, 15, 30), {}
 for name in ("huber", "gcl", "cauchy", "alcl"):
     path = [Influence(families[name](width)) for width in widths]
-    price = np.array([(i.asymptotic_efficiency(normal), i.gross_error_sensitivity(normal)) for i in path])
-    if name == "huber":
-        frontier = price
-    elif name != "alcl":  # no other family comes below Huber's curve
-        assert (price[:, 1] > np.interp(price[:, 0], *frontier.T, left=math.sqrt(math.pi / 2)) - 1e-3).all()
-    ax.plot(*price.T, **figures.style(name))
-ax.plot(2 / math.pi, math.sqrt(math.pi / 2), figures.MARKERS["l1"], color=figures.COLORS["l1"])
+    prices[name] = [(i.asymptotic_efficiency(normal), i.gross_error_sensitivity(normal)) for i in path]
+median = (2 / math.pi, math.sqrt(math.pi / 2))  # L1 is Huber's limit, with the smallest sensitivity of all
+for name in ("gcl", "cauchy", "alcl"):
+    reached, paid = np.transpose(prices[name])
+    assert (paid > np.interp(reached, *np.transpose([median, *prices["huber"]]))).all()
+
+# %%
+fig, ax = plt.subplots(figsize=(5.2, 3.4))
+for name, price in prices.items():
+    ax.plot(*np.transpose(price), **figures.style(name))
+ax.plot(*median, figures.MARKERS["l1"], color=figures.COLORS["l1"])
 notes = {"l1": ("L1", 0.61, 1.16), "huber": ("Huber", 0.77, 1.19), "cauchy": ("ALCL, α = 2 (Cauchy)", 0.33, 1.62)}
 notes |= {"alcl": ("ALCL, α = 3", 0.77, 2.1)}
 for name, (text, x, y) in notes.items():
     ax.annotate(text, (x, y), color=figures.COLORS[name], fontsize=9)
 leader = {"arrowstyle": "-", "color": figures.COLORS["gcl"], "linewidth": 0.6}
-ax.annotate("GCL", (0.415, 2.22), (0.33, 1.95), color=figures.COLORS["gcl"], fontsize=9, arrowprops=leader)
+ax.annotate("GCL", (0.42, 2.2), (0.33, 1.9), color=figures.COLORS["gcl"], fontsize=9, arrowprops=leader)
 ax.set(xlim=(0.3, 1), ylim=(1.1, 3), xlabel="efficiency at the Gaussian", ylabel="gross-error sensitivity γ*")
 ax.set_title("Huber's bound is the cheapest against near outliers")
 _ = figures.save(fig, "fig02g_price", notebook="02_influence")
@@ -911,7 +921,7 @@ breakdown = pd.DataFrame(errors).T.abs().rename_axis(["spread", "fraction"])
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(7.0, 3.5), sharey=True)
-titles = {1.0: "Wide outliers: learned ALCL holds", 0.01: "A tight cluster captures it"}
+titles = {1.0: "A far cloud: learning holds", 0.01: "A tight cluster captures it"}
 names = {"mse": "mean", "l1": "median", "huber": "Huber", "gcl": "GCL", "cauchy": "ALCL, fixed"}
 names |= {"alcl_shape_frozen": "α = 4 frozen", "alcl": "ALCL, learned"}
 for ax, (spread, title) in zip(axes, titles.items(), strict=True):
@@ -999,6 +1009,7 @@ def time_home(loss, distances, rate, arrived=0.1, most=40_000):
     return times
 
 
+# %%
 def theory_alcl(d, alpha, beta, near=0.1):
     first = math.log(d / near) if alpha == 2 else (d ** (2 - alpha) - near ** (2 - alpha)) / (2 - alpha)
     return (beta**alpha * first + (d**2 - near**2) / 2) / alpha
@@ -1049,6 +1060,7 @@ def adam_path(loss, start=30.0, steps=600):
     return path
 
 
+# %%
 paths = {
     "mse": adam_path(MSELoss()),
     "l1": adam_path(L1Loss()),
@@ -1058,8 +1070,8 @@ paths = {
 }
 
 # %%
-fig, (left, right) = plt.subplots(1, 2, figsize=(7.0, 3.4))
 d = np.geomspace(0.3, 100, 200)
+fig, (left, right) = plt.subplots(1, 2, figsize=(7.0, 3.4))
 left.plot(d, [theory_alcl(x, 2, 1) for x in d], **figures.style("alcl") | {"label": "alcl"})
 close = d[d < 5]
 left.plot(close, [theory_gcl(x, 2, 1) for x in close], **figures.style("gcl") | {"label": "_gcl"})
@@ -1068,19 +1080,13 @@ left.plot(d, 0.5 * np.log(d / 0.1), **figures.style("mse") | {"label": "mse"})
 for name, key in (("alcl", "cauchy"), ("gcl", "gcl"), ("l1", "l1")):
     left.plot(*seen[key], "o", color=figures.COLORS[name], markersize=4, label="_")
 left.annotate("GCL", (3.6, 3e4), xytext=(-6, 0), textcoords="offset points", ha="right", color=figures.COLORS["gcl"])
-left.set(
-    xscale="log",
-    yscale="log",
-    xlim=(0.3, 100),
-    ylim=(0.1, 1e6),
-    xlabel="distance d, in scales",
-    ylabel="time (steps × step size)",
-)
+left.set(xscale="log", yscale="log", xlim=(0.3, 100), ylim=(0.1, 1e6))
+left.set(xlabel="distance d, in scales", ylabel="time (steps × step size)")
 left.set_title("Gradient descent: time to come home")
 _ = figures.direct_label(left, {"alcl": "ALCL, α = 2", "l1": "L1", "mse": "MSE"})
 for name, path in paths.items():
     right.plot(range(1, 601), path, **figures.style(name) | {"label": name})
-right.set(ylim=(0, 32), xlim=(0, 600), xlabel="step of Adam", ylabel="distance from the centre of the data")
+right.set(ylim=(-0.4, 32), xlim=(0, 600), xlabel="step of Adam", ylabel="distance from the centre of the data")
 right.set_title("Adam: GCL is stranded")
 _ = figures.direct_label(right, shown | {"alcl": "ALCL, learned", "cauchy": "ALCL, fixed"})
 _ = figures.save(fig, "fig02d_stranded", notebook="02_influence")
@@ -1117,10 +1123,10 @@ comparison["ALCL, α = 3"] = comparison.pop("ALCL")
 fair = table(comparison)
 _ = figures.save_table(fair, "table02_tuned", notebook="02_influence")
 assert (fair.loc[fair.index[2:], "efficiency Gaussian"] - 0.95).abs().max() < 1e-4
-fair.filter(like="efficiency").round(3)
+fair.filter(like="efficiency").rename(columns=lambda name: name.removeprefix("efficiency ")).round(3)
 
 # %% tags=["nbval-check-output"]
-fair.filter(like="sensitivity").round(3)
+fair.filter(like="sensitivity").rename(columns=lambda name: name.removeprefix("sensitivity ")).round(3)
 
 # %% [markdown]
 # ## 12 · What "formally bounded influence" covers

@@ -37,6 +37,7 @@
 # - the records in `paper_figures/records`; without them the notebook trains what it can and says what is missing.
 
 # %%
+import contextlib
 import itertools
 import tempfile
 from pathlib import Path
@@ -46,19 +47,8 @@ import pandas as pd
 import seaborn as sns
 from IPython.display import display
 
-from alcl import analysis
-from alcl.experiments import (
-    BENCHMARK,
-    EMBEDDED,
-    GCL_ALPHAS,
-    KEPT_LEVEL,
-    MEASURES,
-    TUNING_SEEDS,
-    method_run,
-    oracle,
-    study_store,
-    sweep,
-)
+from alcl import analysis, experiments
+from alcl.experiments import BENCHMARK, EMBEDDED, KEPT_LEVEL, MEASURES, TUNING_SEEDS
 from alcl.figures import COLORS, LABELS, MARKERS, direct_label, save, save_table, style, use_theme
 from alcl.noise import LEVELS
 from alcl.parameters import check_parameters
@@ -77,7 +67,7 @@ jobs = 2  # worker processes
 check_parameters(["records", "live", "live_levels", "live_seeds", "jobs"])
 NOTEBOOK = "06_benchmark"
 DATASETS = (*EMBEDDED, *BENCHMARK)
-committed = {name: study_store(records, name).read() for name in DATASETS}
+committed = {name: experiments.study_store(records, name).read() for name in DATASETS}
 print({name: f"{len(found)} records" for name, found in committed.items()})
 if not any(committed.values()) and not live:
     raise ValueError(f"records: {records!r} holds no runs, and live=False trains none; there is nothing to show")
@@ -114,18 +104,18 @@ if not any(committed.values()):
 # %%
 def live_runs(dataset, level):
     """MSE, ALCL and tuned GCL for every live seed."""
-    runs = [method_run(method, dataset, level, seed) for seed in live_seeds for method in ("mse", "alcl")]
+    runs = [experiments.method_run(method, dataset, level, seed) for seed in live_seeds for method in ("mse", "alcl")]
     try:
-        settings = [oracle(committed[dataset], dataset, level, measure) for measure in MEASURES]
+        settings = [experiments.oracle(committed[dataset], dataset, level, measure) for measure in MEASURES]
     except LookupError as reason:
         print(f"GCL is not trained on {dataset} at {level}: {reason}")
         return runs
-    return runs + [method_run("gcl", dataset, level, seed, **s) for seed in live_seeds for s in settings]
+    return runs + [experiments.method_run("gcl", dataset, level, seed, **s) for seed in live_seeds for s in settings]
 
 
 def beside_tuning(dataset, level):
     """ALCL judged as GCL's tuning runs are: on clean validation images, with their seed (for Section 6)."""
-    return method_run("alcl", dataset, level, TUNING_SEEDS[0], evaluate_on="validation")
+    return experiments.method_run("alcl", dataset, level, TUNING_SEEDS[0], evaluate_on="validation")
 
 
 # %%
@@ -136,7 +126,7 @@ if live:
     beside = [beside_tuning(*cell) for cell in itertools.product(EMBEDDED, ("low", "high"))]
     wanted += [run for run in beside if run.digest not in known]
     with tempfile.TemporaryDirectory() as folder:
-        retrained = sweep(wanted, RecordStore(Path(folder) / "live.jsonl"), jobs, description="live")
+        retrained = experiments.sweep(wanted, RecordStore(Path(folder) / "live.jsonl"), jobs, description="live")
 print(f"{len(retrained)} runs trained")
 
 # %% [markdown]
@@ -164,8 +154,9 @@ frame, kinds = analysis.benchmark_frame(every), analysis.sort_records(every)
 shown = [name for name in DATASETS if name in set(frame["dataset"])]
 source = {
     "notebook": NOTEBOOK,
-    "records": {name: [r for r in every if r["config"]["dataset"] == name] for name in shown},
-    "data": {r["config"]["dataset"]: r["data"] for r in every},
+    "parameters": {"live": live, "live_levels": live_levels, "live_seeds": live_seeds},
+    "records": {name: found for name, found in committed.items() if found},
+    "data": {record["config"]["dataset"]: record["data"] for record in every},
 }
 print({kind: len(found) for kind, found in kinds.items()}, "| data sets:", ", ".join(shown))
 
@@ -201,24 +192,22 @@ for measure in ("accuracy", "psnr"):
 # %%
 def draw(ax, dataset, measure, factor):
     """Medians by level, quartiles for the methods of the comparison; open marker: fewer than ten seeds."""
-    place = {level: x for x, level in enumerate(LEVELS)}
     rows = table[(table["dataset"] == dataset) & (table["measure"] == measure)]
     for method in order:
         line = rows[rows["method"] == method].set_index("level").reindex(list(LEVELS))
-        look = (
-            style(method) if method in CORE or method == "clean" else style(method) | {"linewidth": 0.9, "alpha": 0.8}
-        )
-        _ = ax.plot(list(place.values()), factor * line["median"], **look)
+        thin = {} if method in CORE or method == "clean" else {"linewidth": 0.9, "alpha": 0.8}
+        _ = ax.plot(range(len(LEVELS)), factor * line["median"], **style(method) | thin)
         for x, row in enumerate(line.itertuples()):
             face = COLORS[method] if row.seeds >= len(analysis.SEEDS) else "white"
             _ = ax.plot(x, factor * row.median, MARKERS[method], color=COLORS[method], mfc=face, ms=4.5, zorder=4)
             if method in CORE:
                 _ = ax.vlines(x, factor * row.q1, factor * row.q3, color=COLORS[method], lw=1)
-    ax.set(title=dataset, xticks=list(place.values()), xticklabels=list(place), xlim=(-0.2, 5.8))
+    ax.set(title=dataset, xticks=range(len(LEVELS)), xticklabels=list(LEVELS), xlim=(-0.2, 5.8))
     ax.margins(y=0.1)
     ax.spines.bottom.set_bounds(-0.2, 4.2)
 
 
+# %%
 def label_all(axes, labels=None):
     """Direct labels, after the layout is settled: solving it anew for each of them would take most of the time."""
     axes[0].figure.draw_without_rendering()
@@ -357,22 +346,8 @@ counts.groupby(["measure", "rival"])[columns].sum()
 
 
 # %%
-def landscape(ax, dataset, level, measure, factor):
-    """One line a shape of GCL, over its scales; star: the oracle's choice here, cross: the one kept."""
-    grid = factor * analysis.tuning_landscape(kinds["validation"], dataset, level, measure)
-    colors = sns.light_palette(COLORS["gcl_kept"], len(grid) + 2)[2:]
-    for color, (alpha, row) in zip(colors, grid.iterrows(), strict=True):
-        _ = ax.plot(row.index, row, marker=".", color=color, label=f"α = {alpha:g}")
-    for marker, at in (("*", level), ("x", KEPT_LEVEL)):
-        try:
-            best = oracle(kinds["validation"], dataset, at, measure)
-            _ = ax.plot(best["beta"], grid.loc[best["alpha"], best["beta"]], marker, color="black", ms=8, zorder=4)
-        except LookupError:
-            pass  # not all of these tuning runs are recorded
-    ax.set(title=f"{dataset}, {level} noise", xscale="log", xticks=grid.columns, xticklabels=map("{:g}".format, grid))
-    ax.set_xlim(right=3.3)
-    ax.spines.bottom.set_bounds(ax.get_xlim()[0], 2.2)
-    ax.minorticks_off()
+def landscape(dataset, level, measure):
+    return analysis.tuning_landscape(kinds["validation"], dataset, level, measure)
 
 
 def untuned(dataset, level, measure):
@@ -381,23 +356,42 @@ def untuned(dataset, level, measure):
     return next((record["metrics"][measure] for record in kinds["validation"] if record["digest"] == digest), None)
 
 
+def chosen(dataset, level, measure):
+    """GCL's settings that the oracle takes at this level, and at the level of the kept one, with their markers."""
+    for marker, at in (("*", level), ("x", KEPT_LEVEL)):
+        with contextlib.suppress(LookupError):  # not all of these tuning runs are recorded
+            yield marker, experiments.oracle(kinds["validation"], dataset, at, measure)
+
+
 # %%
-pair = ("low", "high")
-tuned = [
-    name for name in shown if any(len(analysis.tuning_landscape(kinds["validation"], name, at, "psnr")) for at in pair)
-]
+def draw_landscape(ax, dataset, level):
+    """One line a shape of GCL, over its scales; star: the oracle's choice here, cross: the one kept."""
+    grid, value = 100 * landscape(dataset, level, "accuracy"), untuned(dataset, level, "accuracy")
+    colors = sns.light_palette(COLORS["gcl_kept"], len(grid) + 2)[2:]
+    for color, (alpha, row) in zip(colors, grid.iterrows(), strict=True):
+        _ = ax.plot(row.index, row, marker=".", color=color, label=f"α = {alpha:g}")
+    for marker, best in chosen(dataset, level, "accuracy"):
+        _ = ax.plot(best["beta"], grid.loc[best["alpha"], best["beta"]], marker, color="black", ms=8, zorder=4)
+    if value is not None:
+        _ = ax.hlines(100 * value, 0.09, 2.2, color=COLORS["alcl"], lw=2.4)
+        look = {"textcoords": "offset points", "fontsize": 8, "color": COLORS["alcl"]}
+        _ = ax.annotate("ALCL, not tuned", (0.09, 100 * value), (0, 3), **look)
+    ax.set(title=f"{dataset}, {level} noise", xscale="log", xticks=grid.columns, xticklabels=map("{:g}".format, grid))
+    ax.set_xlim(0.085, 3.3)
+    ax.spines.bottom.set_bounds(0.085, 2.2)
+    ax.minorticks_off()
+
+
+# %%
+tuned = [name for name in shown if any(len(landscape(name, level, "accuracy")) for level in ("low", "high"))]
 if tuned:
     figure, axes = plt.subplots(len(tuned), 2, figsize=(7.2, 0.6 + 1.9 * len(tuned)), squeeze=False)
-    for ax, (dataset, level) in zip(axes.flat, itertools.product(tuned, pair), strict=True):
-        landscape(ax, dataset, level, "accuracy", 100)
-        value = untuned(dataset, level, "accuracy")
-        if value is not None:
-            _ = ax.axhline(100 * value, **style("alcl") | {"label": "_"})
-            look = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "fontsize": 8}
-            _ = ax.annotate("ALCL, not tuned", (0.02, 100 * value), (0, 3), color=COLORS["alcl"], **look)
-    _ = [ax.set_ylabel("accuracy, %") for ax in axes[:, 0]], [ax.set_xlabel("scale β of GCL") for ax in axes[-1]]
+    for ax, cell in zip(axes.flat, itertools.product(tuned, ("low", "high")), strict=True):
+        draw_landscape(ax, *cell)
+    _ = [ax.set_ylabel("accuracy, %") for ax in axes[:, 0]]
+    _ = [ax.set_xlabel("scale β of GCL") for ax in axes[-1]]
     figure.suptitle("GCL's result depends on its two settings; ALCL is not tuned", x=0.01, ha="left")
-    label_all(axes.flat, {f"α = {alpha:g}": f"α = {alpha:g}" for alpha in GCL_ALPHAS})
+    label_all(axes.flat, {f"α = {alpha:g}": f"α = {alpha:g}" for alpha in experiments.GCL_ALPHAS})
     _ = save(figure, "fig06c_tuning", **source)
 else:
     print("no tuning runs are recorded: nothing to draw")
@@ -407,14 +401,11 @@ else:
 # images:
 
 # %%
-for dataset, level, measure in itertools.product(shown, LEVELS, MEASURES):
-    value, grid = (
-        untuned(dataset, level, measure),
-        analysis.tuning_landscape(kinds["validation"], dataset, level, measure),
-    )
+for cell in itertools.product(shown, LEVELS, MEASURES):
+    value, grid = untuned(*cell), landscape(*cell)
     if value is not None and grid.size:
         ahead = int((grid >= value).to_numpy().sum())
-        print(f"{dataset:10s} {level:9s} {measure:9s}: {ahead} of {grid.size} settings of GCL do at least as well")
+        print("{:10s} {:9s} {:9s}".format(*cell) + f": {ahead} of {grid.size} settings of GCL do at least as well")
 
 # %% [markdown]
 # ## 7. Variance over runs

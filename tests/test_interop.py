@@ -48,9 +48,12 @@ def value_and_gradients(criterion, input, target):
 
 @pytest.fixture
 def fresh_compiler():
+    """No graph of another test; and torch.distributions as it was: the compiler switches its checks off for good."""
+    checks = torch.distributions.Distribution._validate_args
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
+    torch.distributions.Distribution.set_default_validate_args(checks)
 
 
 COMPILED = [*((n, "mean") for n in CRITERIA if n not in ("alcl_static", "cauchy")), ("alcl", "none")]
