@@ -26,6 +26,8 @@ def psnr(images: Tensor, clean: Tensor) -> float:
 def ssim(images: Tensor, clean: Tensor) -> float:
     """Mean structural similarity (Wang et al. 2004) in [-1, 1]; images and clean (N, C, H, W) in [0, 1].
 
+    Over all pixels, channels and images; at the borders the window sees the image reflected.
+
     The Gaussian window is the usual one, sigma = 1.5 pixels (11 x 11), from 16 pixels on. Smaller images get
     sigma = 0.5 (5 x 5): the usual window does not fit into 8 x 8.
     """

@@ -68,6 +68,7 @@ def fit(
         ValueError: naming the argument and its legal values, before anything is trained.
     """
     _check(inputs, targets, epochs, batch_size, schedule)
+    epochs, batch_size = int(epochs), int(batch_size)  # torch takes no numpy integers
     # fused: one pass over each tensor instead of eight, a quarter of a step of the small networks
     optimizer = torch.optim.Adam(optimizer_groups(model, criterion, lr, loss_lr, weight_decay), fused=True)
     count = len(inputs)
