@@ -408,8 +408,8 @@ top = axes[0].get_ylim()[1]
 _ = axes[0].set(ylabel="density", title="Centre", ylim=(0, top))
 _ = axes[1].set(yscale="log", ylim=(1e-4, 1.5 * top), title="Tails (logarithmic)")
 _ = fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-wider = "wider" if beta > best.beta else "narrower"
-_ = fig.suptitle(f"ALCL's density after training: still {wider} than the best of its family")
+wider = "still wider" if beta > best.beta else "narrower"
+_ = fig.suptitle(f"ALCL's density after training: {wider} than the best of its family")
 if default:
     _ = figures.save(fig, "fig05c_residuals", notebook="05_training", **origin)
 
