@@ -58,10 +58,10 @@ records = "../paper_figures/records"  # folder of the recorded runs, one file a 
 
 # %%
 check_parameters(["records"])
+NOTEBOOK = "07_figures"
 runs = {name: study_store(records, name).read() for name in (*EMBEDDED, *BENCHMARK)}
 every = [record for found in runs.values() for record in found]
 source = {
-    "notebook": "07_figures",
     "records": {name: found for name, found in runs.items() if found},
     "data": {record["config"]["dataset"]: record["data"] for record in every},
 }
@@ -109,7 +109,7 @@ display(Markdown(inspect.cleandoc(analysis.claims_ledger.__doc__)))
 
 # %%
 ledger = analysis.claims_ledger(every, theorems)
-_ = save_table(ledger, "table07_claims", **source)
+_ = save_table(ledger, "table07_claims", notebook=NOTEBOOK, **source)
 print(ledger["verdict"].value_counts().to_string())
 display(Markdown(analysis.ledger_markdown(ledger)))
 
@@ -177,7 +177,7 @@ for name in dict.fromkeys(table["dataset"]):
     handles.append(Line2D([], [], marker=markers[name], color="0.3", lw=0, label=name))
 _ = figure.legend(handles=handles, loc="outside lower center", ncols=4)
 figure.suptitle("What ALCL gains in accuracy over MSE and over tuned GCL", x=0.01, ha="left")
-_ = save(figure, "fig07a_headline", **source)
+_ = save(figure, "fig07a_headline", notebook=NOTEBOOK, **source)
 
 # %% [markdown]
 # ## 5. Every figure and table
