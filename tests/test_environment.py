@@ -129,7 +129,9 @@ def locked_environment():
     # Somebody's own environment, with their own torch, may well differ; the one that `make setup` builds may not.
     if Path(sys.prefix).resolve() != ROOT / ".venv":
         pytest.skip("not the environment that make setup builds from the lock")
-    return {canonicalize_name(found.metadata["Name"]): found for found in distributions() if found.metadata["Name"]}
+    # The first of a name is the one that is imported; setuptools may have put copies of its own further down the path.
+    found = [found for found in distributions() if found.metadata["Name"]]
+    return {canonicalize_name(each.metadata["Name"]): each for each in reversed(found)}
 
 
 def test_what_is_installed_is_what_is_locked(locked_environment):
