@@ -241,6 +241,17 @@ def make_task(config: Run) -> Task:
     )
 
 
+@functools.lru_cache(maxsize=1)
+def _last_task(config: Run) -> Task:
+    return make_task(config)
+
+
+def _shared_task(config: Run) -> Task:
+    """The task of a run, kept until another is asked for: the methods of a cell that share a seed share their noise."""
+    keep = ("dataset", "level", "seed", "targets", "evaluate_on", "n_train", "n_validation", "n_test")
+    return _last_task(Run(**{name: getattr(config, name) for name in keep}))
+
+
 def train(config: Run, task: Task | None = None, progress: bool = False):
     """Train one run's model. Returns (model, criterion, History, Task)."""
     task = make_task(config) if task is None else task
@@ -283,7 +294,7 @@ def run(config: Run, progress: bool = False) -> dict[str, Any]:
     and data checksum. Metrics that are not finite are stored as None.
     """
     start = time.perf_counter()
-    model, _, history, task = train(config, progress=progress)
+    model, _, history, task = train(config, _shared_task(config), progress=progress)
     trained = time.perf_counter()
     metrics = evaluate(model, task)
     return {
@@ -464,6 +475,66 @@ PROFILES: dict[str, Profile] = {
 }
 
 
+# --- development ----------------------------------------------------------------------------------------------------
+
+#: ALCL's settings were chosen among these (initial scale in pixel ranges; learning rate of the loss over the network's)
+#: on clean validation images of the development cells, with seeds of no evaluation; no test image had a part in it.
+CANDIDATES = tuple((beta, rate) for beta in (1.0, 0.5, 0.25) for rate in (1.0, 3.0, 10.0))
+DEVELOPMENT_CELLS = (*((d, level) for d in EMBEDDED for level in ("low", "moderate", "high")), ("mnist", "moderate"))
+DEVELOPMENT_SEEDS = (1000, 1001, 1002)
+#: The name of this study where a profile's is asked for, and of its store.
+DEVELOPMENT = "development"
+
+
+def development_runs() -> list[Run]:
+    """ALCL with every candidate setting in every development cell, judged on validation images."""
+    return [
+        Run(
+            dataset,
+            level,
+            options=tuple({**METHODS["alcl"][1], "beta": beta}.items()),
+            seed=seed,
+            evaluate_on="validation",
+            loss_lr=rate * Run.lr,
+        )
+        for dataset, level in DEVELOPMENT_CELLS
+        for seed in DEVELOPMENT_SEEDS
+        for beta, rate in CANDIDATES
+    ]
+
+
+def development_scores(records: Iterable[Mapping[str, Any]]) -> dict[tuple[float, float], dict[str, float]]:
+    """Mean {measure: value} of every candidate (beta, rate): over seeds, then levels, then data sets.
+
+    Raises:
+        LookupError: when development runs are missing.
+    """
+    there = {record["digest"]: record["metrics"] for record in records}
+    runs = development_runs()
+    missing = sum(config.digest not in there for config in runs)
+    if missing:
+        raise LookupError(f"{missing} development runs are not recorded")
+    scores: dict[tuple[float, float], dict[str, float]] = {}
+    for beta, rate in CANDIDATES:
+        own = [c for c in runs if dict(c.options)["beta"] == beta and c.loss_lr == rate * Run.lr]
+        for measure in MEASURES:
+            sets = [
+                np.mean([there[c.digest][measure] for c in own if c.dataset == dataset])
+                for dataset in dict(DEVELOPMENT_CELLS)
+            ]
+            scores.setdefault((beta, rate), {})[measure] = float(np.mean(sets))
+    return scores
+
+
+def development_choice(records: Iterable[Mapping[str, Any]]) -> tuple[float, float]:
+    """The rule, declared before the runs: the best mean PSNR among candidates within half a point of the best mean
+    accuracy."""
+    scores = development_scores(records)
+    best = max(score["accuracy"] for score in scores.values())
+    eligible = [setting for setting in scores if scores[setting]["accuracy"] >= best - 0.005]
+    return max(eligible, key=lambda setting: scores[setting]["psnr"])
+
+
 def gcl_settings(records: Sequence[Mapping[str, Any]], dataset: str, level: str) -> dict[tuple[str, str], dict]:
     """GCL's settings in a cell: {("gcl" | "gcl_kept", measure): {alpha, beta}}, from the recorded tuning runs."""
     return {
@@ -501,7 +572,9 @@ def run_profile(
     Raises:
         ValueError: unknown profile. FileNotFoundError: a data set is at hand nowhere; nothing has been run then.
     """
-    _one_of("profile", name, PROFILES)
+    if name == DEVELOPMENT:
+        return sweep(development_runs(), study_store(folder, name), jobs, fresh, progress, description=name)
+    _one_of("profile", name, (*PROFILES, DEVELOPMENT))
     profile = PROFILES[name]
     for dataset in profile.datasets:
         _load(dataset)
@@ -585,7 +658,7 @@ def _print_audit(folder: Path, datasets: Iterable[str], sample: int, seed: int) 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m alcl.experiments", description="Run a profile of the experiment.")
-    parser.add_argument("--profile", default="paper", help=f"one of {', '.join(PROFILES)}")
+    parser.add_argument("--profile", default="paper", help=f"one of {', '.join((*PROFILES, DEVELOPMENT))}")
     parser.add_argument("--records", default="paper_figures/records", help="folder of the record stores")
     parser.add_argument("--jobs", type=int, default=1, help="worker processes, one thread each")
     parser.add_argument("--fresh", action="store_true", help="run again what is recorded")

@@ -49,13 +49,13 @@ def test_the_mlp_is_the_documented_one():
     assert [(m.in_features, m.out_features) for m in layers] == [(784, 256), (256, 32), (32, 256), (256, 784)]
 
 
-def test_the_convolutional_one_halves_twice_and_doubles_its_channels():
+def test_the_convolutional_one_has_one_wide_convolution_and_its_transpose():
     model = conv_autoencoder((3, 32, 32), hidden=16, code=64)
-    down = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
-    up = [m for m in model.modules() if isinstance(m, nn.ConvTranspose2d)]
-    assert [(m.in_channels, m.out_channels) for m in (*down, *up)] == [(3, 16), (16, 32), (32, 16), (16, 3)]
-    linear = [m for m in model.modules() if isinstance(m, nn.Linear)]
-    assert [(m.in_features, m.out_features) for m in linear] == [(32 * 8 * 8, 64), (64, 32 * 8 * 8)]
+    (down,) = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    (up,) = [m for m in model.modules() if isinstance(m, nn.ConvTranspose2d)]
+    assert [(m.in_channels, m.out_channels) for m in (down, up)] == [(3, 16), (16, 3)]
+    assert all(m.kernel_size == (8, 8) and m.stride == (4, 4) for m in (down, up))
+    assert model.encoder[-1].in_features == model.decoder[0].out_features == 16 * 8 * 8
 
 
 @models
