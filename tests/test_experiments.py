@@ -2,6 +2,7 @@
 
 import json
 import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from alcl import experiments
 from alcl.experiments import METHODS, PROFILES, Run, cell_runs, method_of, method_run, oracle, run, sweep, tuning_runs
 from alcl.records import RecordStore
 
+ROOT = Path(__file__).parents[1]
 SMALL = {"epochs": 2, "n_train": 200, "n_test": 100}
 
 
@@ -86,6 +88,42 @@ def test_an_illegal_run_does_not_exist(wrong, message):
 def test_from_config_refuses_unknown_fields():
     with pytest.raises(ValueError, match="epoch"):
         Run.from_config({"dataset": "digits", "level": "low", "epoch": 3})
+
+
+def development_records(psnr, accuracy):
+    """A record of every development run, its metrics given by functions of (beta, rate, dataset)."""
+    found = []
+    for config in experiments.development_runs():
+        setting = (dict(config.options)["beta"], round(config.loss_lr / config.lr, 6))
+        metrics = {"psnr": psnr(*setting, config.dataset), "accuracy": accuracy(*setting, config.dataset)}
+        found.append({"digest": config.digest, "metrics": metrics})
+    return found
+
+
+def test_the_development_rule_takes_the_best_psnr_near_the_best_accuracy():
+    def psnr(beta, rate, dataset):
+        return {(0.25, 10.0): 30.0, (0.5, 3.0): 20.0}.get((beta, rate), 10.0)
+
+    def accuracy(beta, rate, dataset):
+        return {(0.25, 10.0): 0.8, (1.0, 1.0): 0.9}.get((beta, rate), 0.896)
+
+    assert experiments.development_choice(development_records(psnr, accuracy)) == (0.5, 3.0)
+
+
+def test_the_development_score_weighs_data_sets_alike():
+    records = development_records(lambda b, r, dataset: 9.0 if dataset == "mnist" else 3.0, lambda *_: 0.5)
+    assert experiments.development_scores(records)[1.0, 1.0] == {"psnr": 5.0, "accuracy": 0.5}
+    with pytest.raises(LookupError, match="1 development runs are not recorded"):
+        experiments.development_scores(records[1:])
+
+
+def test_the_methods_have_the_setting_that_development_chose():
+    records = RecordStore(ROOT / "paper_figures" / "records" / "development.jsonl").read()
+    beta, rate = experiments.development_choice(records)
+    learned = [options for name, (loss, options) in METHODS.items() if loss == "alcl"]
+    assert learned
+    assert all(options["beta"] == beta for options in learned)
+    assert method_run("alcl", "digits", "low").loss_lr == pytest.approx(rate * Run.lr)
 
 
 def test_too_many_images_are_refused_before_training():
