@@ -87,7 +87,11 @@ def sort_records(records: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping
             method, judged_on = method_of(config), config["evaluate_on"]
             cell = (config["dataset"], config["level"], config["seed"])
             options = tuple(config["options"].items()) if method == "gcl" else ()
-            if method != "other" and _digest(method, *cell, judged_on, options) == record["digest"]:
+            if (
+                method != "other"
+                and cell[1] in LEVELS
+                and _digest(method, *cell, judged_on, options) == record["digest"]
+            ):
                 kind = "evaluation" if judged_on == "test" else "validation"
         except (KeyError, TypeError, ValueError):
             pass  # a config of another time: not of this grid

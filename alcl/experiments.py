@@ -16,7 +16,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,10 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
         "alcl",
         {"alpha": 2.0, "beta": 0.5, "kappa": 1.0, "learn": ("alpha", "beta"), "normalized": False},
     ),
+    "alcl_channels": (
+        "alcl",
+        {"alpha": 2.0, "beta": 0.5, "kappa": 1.0, "learn": ("alpha", "beta"), "parameter_shape": (3, 1, 1)},
+    ),
     "clean": ("mse", {}),  # the ceiling: MSE trained on clean targets
 }
 
@@ -86,7 +90,7 @@ TUNING_SEEDS = (1000,)
 class Run:
     """One training run, fully specified. Fields left at None take the data set's entry in `SETTINGS`.
 
-    dataset: a name in `alcl.datasets.DATASETS`. level: a name in `alcl.noise.LEVELS`. loss, options: see
+    dataset: a name in `alcl.datasets.DATASETS`. level: one in `alcl.noise.LEVELS` or `STUDY_LAWS`. loss, options: see
     `alcl.losses.make_loss`. seed: draws noise, initialisation and batches, the same for every loss. targets: "noisy",
     or "clean" for the ceiling. evaluate_on: "test", or "validation" (clean images held out of training, for tuning).
 
@@ -182,7 +186,7 @@ def method_of(config: Mapping[str, Any]) -> str:
 # --- one run --------------------------------------------------------------------------------------------------------
 
 # Independent random streams of one seed.
-_STREAMS = ("train_noise", "test_noise", "initialisation", "batches")
+_STREAMS = ("train_noise", "test_noise", "initialisation", "batches", "drift")
 
 
 def stream(seed: int, name: str) -> int:
@@ -204,6 +208,7 @@ def _load(name: str) -> Dataset:
 class Task:
     """The tensors of a run: what the network sees and is told in training, and what it is judged on."""
 
+    train_clean: torch.Tensor
     train_inputs: torch.Tensor
     train_targets: torch.Tensor
     train_labels: torch.Tensor
@@ -225,6 +230,8 @@ def make_task(config: Run) -> Task:
             raise ValueError(f"{name} must be at most {there} for {config.dataset!r}; got {wanted}")
     train = train[: config.n_train]
     contaminate = noise.get_level(config.level)
+    if isinstance(contaminate, noise.DriftingNoise):
+        contaminate = contaminate.at(1.0)  # judged on the noise at which training ends
     clean = data.x_train[train]
     noisy = contaminate(clean, _generator(config.seed, "train_noise"))
     if config.evaluate_on == "test":
@@ -233,6 +240,7 @@ def make_task(config: Run) -> Task:
         eval_clean, eval_labels = data.x_train[validation], data.y_train[validation]
     eval_noisy = contaminate(eval_clean, _generator(config.seed, "test_noise"))
     return Task(
+        train_clean=clean,
         train_inputs=noise.clamp_for_network(noisy),
         train_targets=clean if config.targets == "clean" else noisy,
         train_labels=data.y_train[train],
@@ -259,6 +267,7 @@ def train(config: Run, task: Task | None = None, progress: bool = False):
     shape = task.train_inputs.shape[1:]
     model = make_model(config.model, shape, config.hidden, config.code, seed=stream(config.seed, "initialisation"))
     criterion = make_loss(config.loss, **dict(config.options))
+    law = noise.get_level(config.level)
     history = fit(
         model,
         criterion,
@@ -271,9 +280,21 @@ def train(config: Run, task: Task | None = None, progress: bool = False):
         schedule=config.schedule,
         generator=_generator(config.seed, "batches"),
         progress=progress,
+        on_epoch=_drift(config, law, task) if isinstance(law, noise.DriftingNoise) else None,
     )
     model.eval()
     return model, criterion, history, task
+
+
+def _drift(config: Run, law: noise.DriftingNoise, task: Task) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
+    """Noise that is drawn anew before every epoch, at the time of that epoch; epoch 0 at t = 0, the last at t = 1."""
+    generator = _generator(config.seed, "drift")
+
+    def redraw(epoch: int, *_) -> tuple[torch.Tensor, torch.Tensor]:
+        noisy = law(task.train_clean, generator, epoch / max(config.epochs - 1, 1))
+        return noise.clamp_for_network(noisy), task.train_clean if config.targets == "clean" else noisy
+
+    return redraw
 
 
 def evaluate(model: torch.nn.Module, task: Task) -> dict[str, float]:

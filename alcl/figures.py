@@ -70,6 +70,7 @@ _STYLES: dict[str, tuple[str, str, Any, str]] = {
     "alcl_scale_frozen": ("ALCL, scale frozen", "#B98A6A", (0, (5, 1, 1, 1, 1, 1)), "p"),
     "alcl_frozen": ("ALCL, both frozen", "#F2B38C", (0, (2, 1)), "*"),
     "alcl_unnormalized": ("ALCL, no normalizer", "#7D6A5E", (0, (7, 3)), "x"),
+    "alcl_channels": ("ALCL, one scale a channel", "#A63D00", (0, (1, 1, 4, 1)), "H"),
 }
 LABELS: dict[str, str] = {method: row[0] for method, row in _STYLES.items()}
 COLORS: dict[str, str] = {method: row[1] for method, row in _STYLES.items()}

@@ -16,18 +16,15 @@ from pathlib import Path
 
 from .analysis import claims_ledger, ledger_markdown, theorem_index
 from .choices import choices_markdown
-from .records import RecordStore
+from .experiments import BENCHMARK, EMBEDDED, study_store
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def blocks(root: Path = ROOT) -> dict[str, str]:
     """The computed parts, by name, as markdown."""
-    records = [
-        record
-        for path in sorted((root / "paper_figures" / "records").glob("*.jsonl"))
-        for record in RecordStore(path).read()
-    ]
+    folder = root / "paper_figures" / "records"
+    records = [record for name in (*EMBEDDED, *BENCHMARK) for record in study_store(folder, name).read()]
     ledger = claims_ledger(records, theorem_index(root / "notebooks"))
     return {"claims": ledger_markdown(ledger), "choices": choices_markdown()}
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from alcl import experiments
+from alcl import experiments, noise
 from alcl.experiments import METHODS, PROFILES, Run, cell_runs, method_of, method_run, oracle, run, sweep, tuning_runs
 from alcl.records import RecordStore
 
@@ -140,6 +140,24 @@ def test_every_named_method_can_be_built_and_recognised():
         method_run("msee", "digits", "low")
 
 
+# --- noise that drifts ------------------------------------------------------------------------------------------------
+
+
+def test_drifting_noise_is_drawn_for_every_epoch_and_judged_at_its_end():
+    config = method_run("mse", "digits", "drift_up", 3, epochs=3, n_train=50, n_test=40)
+    task = experiments.make_task(config)
+    end = experiments.make_task(method_run("mse", "digits", "extreme", 3, epochs=3, n_train=50, n_test=40))
+    assert torch.equal(task.eval_inputs, end.eval_inputs)
+    redraw = experiments._drift(config, noise.get_level("drift_up"), task)
+    spread = []
+    for epoch in range(3):
+        inputs, targets = redraw(epoch, None, None)
+        assert torch.equal(inputs, noise.clamp_for_network(targets))
+        spread.append((targets - task.train_clean).abs().mean(dtype=torch.float64).clamp(max=1e3).item())
+    assert spread[0] < spread[1] < spread[2]
+    assert run(config)["metrics"] == run(config)["metrics"]
+
+
 # --- one run ---------------------------------------------------------------------------------------------------------
 
 
@@ -169,7 +187,7 @@ def test_seeds_are_paired_across_methods_and_differ_across_seeds():
     assert not torch.equal(mse.train_targets, other.train_targets)
     assert torch.equal(mse.train_labels, other.train_labels)  # the same images, other noise
     streams = {experiments.stream(seed, name) for seed in range(50) for name in experiments._STREAMS}
-    assert len(streams) == 200
+    assert len(streams) == 50 * len(experiments._STREAMS)
 
 
 def test_the_ceiling_sees_noisy_inputs_and_clean_targets():

@@ -98,7 +98,7 @@ def test_every_method_has_one_look_of_its_own():
 
 def test_ablations_differ_by_dash_where_the_hue_is_shared():
     family = [method for method in figures.COLORS if method.startswith("alcl")]
-    assert len({figures.LINESTYLES[method] for method in family}) == len(family) == 6
+    assert len({figures.LINESTYLES[method] for method in family}) == len(family) == 7
 
 
 def test_style_draws_a_method_and_refuses_others():

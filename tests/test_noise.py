@@ -447,3 +447,31 @@ def test_signal_to_noise_of_gaussian_noise_is_its_variance_ratio():
     y = StudentTNoise(0.1, math.inf)(x, generator())
     # E of the mean squared noise is 0.01; its log over 256 pixels is biased by about -1/256 of 4.34 dB.
     assert signal_to_noise(x, y).mean().item() == pytest.approx(10 * math.log10(0.25 / 0.01), abs=0.05)
+
+
+# --- the studies' laws -----------------------------------------------------------------------------------------------
+
+
+def test_channel_noise_gives_every_channel_its_law():
+    laws = (LaplaceNoise(0.1), MixedNoise(1.0, 0.0, None), StudentTNoise(0.5, 3))
+    x = torch.full((40, 3, 8, 8), 0.5)
+    y = noise_module.ChannelNoise(laws)(x, torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(1)
+    for c, law in enumerate(laws):
+        assert torch.equal(y[:, c], law(x[:, c], generator))
+    assert set(y[:, 1].unique().tolist()) == {0.0, 1.0}
+    assert y[:, 2].std() > 3 * y[:, 0].std()
+
+
+@pytest.mark.parametrize("shape", [(40, 1, 8, 8), (3, 8, 8)])
+def test_channel_noise_refuses_other_shapes(shape):
+    with pytest.raises(ValueError, match=r"x must have shape \(N, 2, H, W\), a channel a law; got"):
+        noise_module.ChannelNoise((LaplaceNoise(0.1),) * 2)(torch.zeros(shape), torch.Generator())
+    with pytest.raises(TypeError, match="laws must be one noise law for each channel"):
+        noise_module.ChannelNoise(())
+
+
+def test_study_laws_are_found_by_name_and_are_no_level_of_the_grid():
+    assert not set(noise_module.STUDY_LAWS) & set(noise_module.LEVELS)
+    for name, law in noise_module.STUDY_LAWS.items():
+        assert noise_module.get_level(name) is law
