@@ -266,7 +266,8 @@ def train(config: Run, task: Task | None = None, progress: bool = False):
     task = make_task(config) if task is None else task
     shape = task.train_inputs.shape[1:]
     model = make_model(config.model, shape, config.hidden, config.code, seed=stream(config.seed, "initialisation"))
-    criterion = make_loss(config.loss, **dict(config.options))
+    # A run that diverges is a result: its metrics are recorded as None, and the cell is not left out.
+    criterion = make_loss(config.loss, **{"nonfinite": "propagate", **dict(config.options)})
     law = noise.get_level(config.level)
     history = fit(
         model,

@@ -6,6 +6,12 @@ is what makes joint learning of shape and scale well posed (notebook 03 shows bo
 
 A negative log-likelihood can be NEGATIVE: a density concentrated on a small scale exceeds 1. A negative ALCL value is
 no error; compare losses of one method over time, never values of different methods.
+
+A residual that is inf or NaN is no outlier but a failure upstream: a division by zero in the data, an overflow in the
+network. No loss can tell what the value should have been, one NaN makes every parameter NaN in one step, and a masked
+one would train on unseen to the end. So the modules raise a ValueError that says how many there are and where, before
+any gradient exists; finite residuals of any size are never refused. `nonfinite="propagate"` gives what the arithmetic
+gives (torch.amp.GradScaler looks at the gradients itself). The functional forms look at nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +30,7 @@ from . import kernels
 from .densities import log_normalizer
 
 REDUCTIONS = ("none", "mean", "sum")
+NONFINITE = ("raise", "propagate")
 # Forward passes in training mode, without a single optimizer step on the loss parameters, after which we warn.
 PATIENCE = 200
 # kappa alpha stays a hair above 1: exactly there Z is infinite, and softplus can round to 0.
@@ -126,12 +133,22 @@ class ResidualLoss(nn.Module):
 
     forward(input, target): two tensors of one shape, any shape; returns a scalar for reduction "mean" or "sum", the
     input's shape for "none". Half-precision and integer inputs are computed, and returned, in float32.
+
+    nonfinite: "raise" (default) refuses residuals that are inf or NaN with a ValueError that says how many and where.
+    It costs one look at the value, a few bytes; details are worked out only when there is something to report. On a
+    CUDA device the look waits for the forward pass, as `loss.item()` does. Inside torch.compile the graph holds the
+    assertion (a RuntimeError without the details). "propagate": the value and its gradients are what they are.
     """
 
-    def __init__(self, reduction: str = "mean"):
+    nonfinite = "raise"
+    _bounded = False  # True where an infinite residual gives a finite value, which then tells nothing
+
+    def __init__(self, reduction: str = "mean", nonfinite: str = "raise"):
         super().__init__()
         _check_reduction(reduction)
-        self.reduction = reduction
+        if nonfinite not in NONFINITE:
+            raise ValueError(f"nonfinite must be one of {', '.join(NONFINITE)}; got {nonfinite!r}")
+        self.reduction, self.nonfinite = reduction, nonfinite
 
     def rho(self, residual: Tensor) -> Tensor:
         """Elementwise loss of the residual, without the normaliser."""
@@ -149,8 +166,31 @@ class ResidualLoss(nn.Module):
         residual = _residual(input, target)
         if self.reduction == "none":
             rho, log_z = self.rho(residual), self.log_normalizer()
-            return rho if log_z is None else rho + log_z
-        return _finish(*self._terms(residual), residual, self.reduction)
+            value = rho if log_z is None else rho + log_z
+        else:
+            value = _finish(*self._terms(residual), residual, self.reduction)
+        return value if self.nonfinite == "propagate" else self._checked(value, residual, input, target)
+
+    def _checked(self, value: Tensor, residual: Tensor, input: Tensor, target: Tensor) -> Tensor:
+        """`value`, unless residuals, or the loss's own parameters, are inf or NaN."""
+        if torch.compiler.is_compiling():
+            torch._assert_async(residual.isfinite().all(), "residuals must be finite; some are inf or NaN")
+            return value
+        # Sums are finite only if all terms are; where finite terms overflow, the closer look finds nothing.
+        witness = residual.detach().sum() if self._bounded or value.ndim else value
+        try:
+            finite = math.isfinite(witness.item())
+        except RuntimeError:  # torch.func.vmap hides the numbers from us, but not from a Function
+            return _Checked.apply(value, witness, residual, input, target)
+        if not finite:
+            _refuse_nonfinite(residual, input, target)
+            for name, parameter in self.named_parameters():
+                if not parameter.isfinite().all():
+                    raise ValueError(
+                        f"{type(self).__name__}: its parameter {name} is not finite: {_brief(parameter)}. The "
+                        "residuals are; look at the learning rate, or at what else writes to the loss's parameters"
+                    )
+        return value
 
     def _terms(self, residual: Tensor) -> tuple[Tensor, Tensor | None]:
         return self.rho_sum(residual), self.log_normalizer()
@@ -173,8 +213,8 @@ class L1Loss(ResidualLoss):
 class HuberLoss(ResidualLoss):
     """Huber loss (1964), as `torch.nn.HuberLoss`: e^2 / 2 up to delta > 0, then delta (|e| - delta / 2)."""
 
-    def __init__(self, delta: float = 1.0, reduction: str = "mean"):
-        super().__init__(reduction)
+    def __init__(self, delta: float = 1.0, reduction: str = "mean", nonfinite: str = "raise"):
+        super().__init__(reduction, nonfinite)
         self.delta = _positive("delta", delta)
 
     def rho(self, residual: Tensor) -> Tensor:
@@ -187,8 +227,8 @@ class HuberLoss(ResidualLoss):
 class CauchyLoss(ResidualLoss):
     """Cauchy (Lorentzian) loss log(1 + (e/scale)^2) with a fixed scale > 0."""
 
-    def __init__(self, scale: float = 1.0, reduction: str = "mean"):
-        super().__init__(reduction)
+    def __init__(self, scale: float = 1.0, reduction: str = "mean", nonfinite: str = "raise"):
+        super().__init__(reduction, nonfinite)
         self.scale = _positive("scale", scale)
 
     def rho(self, residual: Tensor) -> Tensor:
@@ -208,8 +248,10 @@ class GeneralizedCorrentropyLoss(ResidualLoss):
     beta -> infinity whatever the residuals are (Theorem L1).
     """
 
-    def __init__(self, alpha: float = 2.0, beta: float = 1.0, reduction: str = "mean"):
-        super().__init__(reduction)
+    _bounded = True
+
+    def __init__(self, alpha: float = 2.0, beta: float = 1.0, reduction: str = "mean", nonfinite: str = "raise"):
+        super().__init__(reduction, nonfinite)
         self.alpha, self.beta = _positive("alpha", alpha), _positive("beta", beta)
 
     def rho(self, residual: Tensor) -> Tensor:
@@ -229,8 +271,8 @@ class AdaptiveLoss(ResidualLoss):
     a buffer holding the value itself. Pass the module's parameters to an optimizer: see `optimizer_groups`.
     """
 
-    def __init__(self, reduction: str = "mean"):
-        super().__init__(reduction)
+    def __init__(self, reduction: str = "mean", nonfinite: str = "raise"):
+        super().__init__(reduction, nonfinite)
         self._forwards = 0
         self._first: list[Tensor] = []  # the learnable parameters' values at the first forward pass
 
@@ -327,9 +369,10 @@ class ALCLoss(AdaptiveLoss):
         reduction: "mean", "sum" or "none".
         normalized: False leaves log Z out. Then a learned beta grows without bound; for fixed alpha and beta the
             gradients are the same.
+        nonfinite: "raise" or "propagate": what is done about residuals that are inf or NaN; see `ResidualLoss`.
 
     Raises:
-        ValueError: naming the argument and its legal values.
+        ValueError: naming the argument and its legal values; from `forward`, residuals that are inf or NaN.
     """
 
     def __init__(
@@ -343,8 +386,9 @@ class ALCLoss(AdaptiveLoss):
         beta_min: float = 1e-3,
         reduction: str = "mean",
         normalized: bool = True,
+        nonfinite: str = "raise",
     ):
-        super().__init__(reduction)
+        super().__init__(reduction, nonfinite)
         learn = _check_learn(learn, ("alpha", "beta", "kappa"))
         shape = _check_parameter_shape(parameter_shape)
         alpha, beta, kappa = (
@@ -466,8 +510,9 @@ class StudentTLoss(AdaptiveLoss):
         dof_min: float = 0.1,
         scale_min: float = 1e-3,
         reduction: str = "mean",
+        nonfinite: str = "raise",
     ):
-        super().__init__(reduction)
+        super().__init__(reduction, nonfinite)
         learn = _check_learn(learn, ("dof", "scale"))
         self.dof_min, self.scale_min = _positive("dof_min", dof_min), _positive("scale_min", scale_min)
         for name, value, floor in (("dof", dof, dof_min), ("scale", scale, scale_min)):
@@ -518,8 +563,9 @@ class BarronLoss(AdaptiveLoss):
         learn: Iterable[str] = ("alpha", "scale"),
         scale_min: float = 1e-3,
         reduction: str = "mean",
+        nonfinite: str = "raise",
     ):
-        super().__init__(reduction)
+        super().__init__(reduction, nonfinite)
         learn = _check_learn(learn, ("alpha", "scale"))
         alpha, scale = _parameter("alpha", alpha, torch.Size()), _parameter("scale", scale, torch.Size())
         if bool((alpha <= 0.001) | (alpha >= 1.999)):
@@ -639,6 +685,46 @@ def _arguments(residual: Tensor, alpha, beta, kappa) -> tuple[Tensor, Tensor, Te
     parameters = [_like(p, residual) for p in (alpha, beta, kappa)]
     dtype = functools.reduce(torch.promote_types, (p.dtype for p in parameters), residual.dtype)
     return residual.to(dtype), *(p.to(dtype) for p in parameters)
+
+
+class _Checked(torch.autograd.Function):
+    """The value, unchanged, after a look at numbers that are hidden by torch.func.vmap: its rule sees them."""
+
+    @staticmethod
+    def forward(value: Tensor, witness: Tensor, residual: Tensor, input: Tensor, target: Tensor) -> Tensor:
+        if not witness.isfinite().all():
+            _refuse_nonfinite(residual, input, target)
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        return grad, None, None, None, None
+
+    @staticmethod
+    def vmap(info, in_dims, *arguments):
+        return _Checked.apply(*arguments), in_dims[0]
+
+
+def _refuse_nonfinite(residual: Tensor, input: Tensor, target: Tensor) -> None:
+    """Raise ValueError if any residual is inf or NaN, saying how many, where, and which side they came from."""
+    bad = ~residual.detach().isfinite()
+    count = int(bad.sum())
+    if count == 0:
+        return
+    places = ", ".join(str(place) for place in bad.nonzero()[:3].tolist())
+    sides = {name: int((~x.detach().isfinite()).sum()) for name, x in (("input", input), ("target", target))}
+    origin = ", ".join(f"{name} has {number} of its own" for name, number in sides.items() if number)
+    origin = origin or "input and target are finite, their difference overflows"
+    kinds = f"{int(residual.isnan().sum())} NaN, {int(residual.isinf().sum())} inf"
+    raise ValueError(
+        f"residuals must be finite; got {count} of {residual.numel()} that are not ({kinds}), "
+        f"at {places}{' ...' if count > 3 else ''}; {origin}. "
+        'Repair the data or the network; nonfinite="propagate" switches this check off'
+    )
 
 
 def _enlarged(residual: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:

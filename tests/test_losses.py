@@ -204,8 +204,8 @@ def test_values_given_as_tensors_are_copied():
     ("name", "options", "message"),
     [
         ("alc", {}, "loss must be one of mse, l1, huber, cauchy, gcl, student_t, barron, alcl; got 'alc'"),
-        ("mse", {"delta": 1.0}, "loss 'mse' takes reduction; got delta"),
-        ("gcl", {"kappa": 1.0}, "loss 'gcl' takes alpha, beta, reduction; got kappa"),
+        ("mse", {"delta": 1.0}, "loss 'mse' takes reduction, nonfinite; got delta"),
+        ("gcl", {"kappa": 1.0}, "loss 'gcl' takes alpha, beta, reduction, nonfinite; got kappa"),
         ("alcl", {"alpha": 1.0}, "alpha must exceed 1/kappa"),
         ("huber", {"delta": "x"}, "delta must be positive"),
     ],
