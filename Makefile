@@ -33,7 +33,7 @@ endif
 export SOURCE_DATE_EPOCH := 0
 export PYTHONHASHSEED := 0
 
-.PHONY: help setup figures test test-deep runs notebooks check audit bench lock clean
+.PHONY: help setup figures test test-deep test-oldest oldest runs notebooks check audit bench lock clean
 
 help:  ## print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,9 +67,23 @@ test: $(READY)  ## unit and property tests, the gates, and nbval over every note
 test-deep: $(READY)  ## the property tests with 10,000 examples each (hours)
 	HYPOTHESIS_PROFILE=deep $(PY) -m pytest tests -n $(JOBS) --dist loadscope
 
-check: $(READY)  ## lint, format, pairing of notebooks
+# The lower ends of pyproject's ranges, and what is needed to test with, which may be new.
+OLDEST := .venv-oldest
+LIBRARY := $(filter-out $(addprefix tests/test_,notebooks.py manifest.py environment.py readme.py theorems%),$(wildcard tests/test_*.py))
+oldest:
+	@sed -n '/^dependencies = \[/,/^\]/s/.*"\([a-z-]*\)>=\([0-9.]*\)".*/\1==\2/p' pyproject.toml
+
+test-oldest:  ## the tests of alcl with the oldest supported dependencies (PYTHON=, 3.10 to 3.12), in an environment of its own
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check $$($(MAKE) --silent oldest) \
+	  pytest hypothesis mpmath sympy packaging nbformat nbclient jupytext papermill ipykernel
+	$(OLDEST)/bin/python -m pip check
+	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) $(OLDEST)/bin/python -m pytest -p no:cacheprovider $(LIBRARY)
+
+check: $(READY)  ## lint, format, pip check, pairing of notebooks
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m pip check
 	$(PY) -m pytest -q tests/test_notebooks.py tests/test_manifest.py tests/test_environment.py
 
 audit: $(READY)  ## rerun a random sample of the embedded records and compare (N=10 SEED=0 PROFILE=embedded)

@@ -75,7 +75,8 @@ def log_normalizer(alpha: Tensor | float, beta: Tensor | float, kappa: Tensor | 
     In float64 ``Z`` is good to 1e-10 for alpha in (1, 20], beta in [1e-4, 1e4], kappa in (1/alpha, 50]. In
     float32 the difference of log-gammas costs about ``1e-7 * kappa * log(kappa)``.
     """
-    reference = next((x for x in (alpha, beta, kappa) if isinstance(x, Tensor)), torch.empty(()))
+    tensors = [x for x in (alpha, beta, kappa) if isinstance(x, Tensor)]
+    reference = tensors[0] if tensors else torch.empty(())
     alpha, beta = (
         x if isinstance(x, Tensor) else torch.as_tensor(x, dtype=reference.dtype, device=reference.device)
         for x in (alpha, beta)

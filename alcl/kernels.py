@@ -78,7 +78,7 @@ class Summed(torch.autograd.Function):
         # Base 2, where exp is cheapest. Clamping |e| from below replaces log(0); clamping t from above, 1 + t = inf.
         log2_u = residual.abs().clamp_min_(info.tiny).log2_() - beta.log2()
         logit = alpha * log2_u
-        limit = math.log2(info.max) - 2
+        limit = math.log2(info.max) - 5  # well below: some builds of log1p give inf from 1e307 on
         if kind == LOG_CORRENTROPY:
             excess = (logit - limit).clamp_min_(0.0)  # log2(1 + t) beyond the clamp
             t = logit.clamp_max_(limit).exp2_()

@@ -471,7 +471,9 @@ class ALCLoss(AdaptiveLoss):
 
     def _check_shape(self, residual: Tensor) -> None:
         own, given = tuple(self.parameter_shape), tuple(residual.shape)
-        fits = len(own) <= len(given) and all(n in (1, m) for n, m in zip(reversed(own), reversed(given), strict=False))
+        fits = len(own) <= len(given)
+        for i in range(-min(len(own), len(given)), 0):  # a plain loop, which every torch.compile takes
+            fits = fits and own[i] in (1, given[i])
         if not fits:
             raise ValueError(
                 f"parameter_shape={own} must broadcast against the input without enlarging it; "
@@ -715,7 +717,7 @@ def _refuse_nonfinite(residual: Tensor, input: Tensor, target: Tensor) -> None:
     count = int(bad.sum())
     if count == 0:
         return
-    places = ", ".join(str(place) for place in bad.nonzero()[:3].tolist())
+    places = ", ".join(str([i.item() for i in place]) for place in bad.nonzero()[:3])
     sides = {name: int((~x.detach().isfinite()).sum()) for name, x in (("input", input), ("target", target))}
     origin = ", ".join(f"{name} has {number} of its own" for name, number in sides.items() if number)
     origin = origin or "input and target are finite, their difference overflows"

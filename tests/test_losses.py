@@ -1168,7 +1168,7 @@ MUTANTS = [
     ("value saturates far out", kernels, "extremes",
      "excess = (logit - limit).clamp_min_(0.0)", "excess = torch.zeros_like(logit)"),
     ("overflow far out", kernels, "extremes",
-     "math.log2(info.max) - 2", "math.log2(info.max) + 2"),
+     "math.log2(info.max) - 5", "math.log2(info.max) + 2"),
     ("log of zero", kernels, "at_zero",
      "residual.abs().clamp_min_(info.tiny).log2_()", "residual.abs().log2_()"),
     ("base 2 left in d_alpha", kernels, "parameter_gradients",
