@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import json
 import os
 import platform
@@ -113,7 +114,7 @@ def multiplications_call(network: Mapping[str, Any]) -> Callable[[], None]:
     widths = (pixels, network["hidden"], network["code"], network["hidden"], pixels)
     ins = [torch.randn(network["batch"], n) for n in widths[:-1]]
     outs = [torch.randn(network["batch"], n) for n in widths[1:]]
-    weights = [torch.randn(m, n) for n, m in zip(widths[:-1], widths[1:], strict=True)]
+    weights = [torch.randn(m, n) for n, m in itertools.pairwise(widths)]
 
     def call() -> None:
         for layer, (x, y, w) in enumerate(zip(ins, outs, weights, strict=True)):

@@ -58,7 +58,7 @@ def test_the_plain_formula_is_the_same_loss():
 
 
 def test_memory_of_a_known_buffer():
-    """Two buffers of 40 MiB alive at once."""
+    """Two buffers of 40 MiB and their sum."""
     megabytes = bench.peak_megabytes(lambda: torch.ones(10 * 2**20) + torch.ones(10 * 2**20))
     if megabytes is None:
         pytest.skip("no /proc on this system")
