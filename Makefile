@@ -89,6 +89,9 @@ check: $(READY)  ## lint, format, pip check, pairing of notebooks
 audit: $(READY)  ## rerun a random sample of the embedded records and compare (N=10 SEED=0 PROFILE=embedded)
 	$(PY) -m alcl.experiments --profile $(if $(filter live,$(PROFILE)),embedded,$(PROFILE)) --records $(RECORDS) --audit $(or $(N),10) --seed $(or $(SEED),0)
 
+bench: $(READY)  ## what the loss costs beside its peers, about four minutes on a quiet machine
+	$(PY) -m alcl.bench
+
 lock:  ## resolve every pin again (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.10 --no-annotate \
 	  --custom-compile-command "make lock" --upgrade --output-file requirements.lock

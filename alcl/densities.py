@@ -26,7 +26,7 @@ from torch.distributions import Distribution, constraints
 from torch.distributions.utils import broadcast_all
 from torch.nn import functional
 
-__all__ = ["PARAMETERS", "GeneralizedT", "log_normalizer"]
+__all__ = ["PARAMETERS", "GeneralizedT", "log_normalizer", "log_normalizer_in_numbers"]
 
 #: Order of the entries of ``GeneralizedT.score`` and ``GeneralizedT.fisher_information``.
 PARAMETERS = ("location", "alpha", "beta", "kappa")
@@ -87,6 +87,19 @@ def log_normalizer(alpha: Tensor | float, beta: Tensor | float, kappa: Tensor | 
     if isinstance(kappa, Number):
         return value if kappa == 1 else value - math.lgamma(kappa)
     return value - torch.lgamma(kappa)
+
+
+def log_normalizer_in_numbers(
+    alpha: float, beta: float, kappa: float = 1.0
+) -> tuple[float, tuple[float, float, float]]:
+    """``log Z`` and its derivatives in alpha, beta, kappa, of plain numbers in double precision; see `log_normalizer`.
+
+    The derivatives are digamma functions: of B(1/alpha, kappa - 1/alpha) in its two arguments.
+    """
+    a, b = 1 / alpha, (kappa * alpha - 1) / alpha
+    log_z = math.log(2 * beta / alpha) + math.lgamma(a) + math.lgamma(b) - math.lgamma(kappa)
+    tail = float(special.digamma(b))
+    return log_z, (-a + a * a * (tail - float(special.digamma(a))), 1 / beta, tail - float(special.digamma(kappa)))
 
 
 def _log_ratio(e: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
@@ -198,7 +211,7 @@ class GeneralizedT(Distribution):
         growth = torch.where(zero, torch.zeros_like(logit), functional.softplus(logit, threshold=40))
         slope = kappa * alpha * torch.exp(functional.logsigmoid(logit) - log_u) / beta
         location = torch.where(zero, torch.zeros_like(slope), slope * value.sign())
-        shape = -kappa * v * log_u + a + a**2 * (torch.digamma(a) - torch.digamma(b))
+        shape = -kappa * v * log_u + a + a**2 * (torch.digamma(a) - torch.special.digamma(b))
         scale = (kappa * alpha * v - 1) / beta
         tail = -growth + torch.digamma(kappa) - torch.digamma(b)
         return torch.stack(torch.broadcast_tensors(location, shape, scale, tail), dim=-1)
@@ -273,7 +286,7 @@ class GeneralizedT(Distribution):
         """Differential entropy in nats, ``log Z + kappa (digamma(kappa) - digamma(kappa - 1/alpha))``."""
         _, b = self._beta_parameters
         log_z = log_normalizer(self.alpha, self.beta, self.kappa)
-        return log_z + self.kappa * (torch.digamma(self.kappa) - torch.digamma(b))
+        return log_z + self.kappa * (torch.digamma(self.kappa) - torch.special.digamma(b))
 
     def fisher_information(self) -> Tensor:
         """Fisher information of one residual about (location, alpha, beta, kappa), in closed form.

@@ -346,7 +346,7 @@ def save(
     Args: figure: the figure. name: "figNN_what_it_shows" (two digits, perhaps a letter; small letters, digits
         and underscores). Write it
             out in the notebook: a test looks for it there.
-        notebook: the notebook that draws it, "NN_name".
+        notebook: the notebook that draws it, "NN_name"; or the module, "alcl.bench".
         parameters: the notebook's parameters that the figure depends on; plain JSON values.
         records: study -> the records drawn, as dicts with a "digest" or as the digests themselves; in any
             order.
@@ -409,8 +409,10 @@ def _entry(
     data: Mapping[str, str] | None,
 ) -> dict[str, Any]:
     """The part of a manifest entry that says where a figure came from."""
-    if not re.fullmatch(r"\d\d_[a-z0-9_]+", str(notebook)):
-        raise ValueError(f'notebook: must be a notebook\'s name like "04_noise", without an ending, not {notebook!r}')
+    if not re.fullmatch(r"\d\d_[a-z0-9_]+|alcl\.[a-z_]+", str(notebook)):
+        raise ValueError(
+            f"notebook: must be a notebook's name like \"04_noise\", without an ending, or a module's, not {notebook!r}"
+        )
     return {
         "notebook": notebook,
         "parameters": _plain(parameters or {}, "parameters"),

@@ -26,11 +26,18 @@ logarithms is magnified in t, the error is at most
 For |e| and beta in [1e-7, 1e7] and alpha in [1, 10], 2 eps c is below 8e-5 in float32 and 2e-13 in float64; for the
 paper's alpha = 2, beta = 1 and |e| in [1e-3, 10] it is 4e-6 and 7e-15. `Summed` takes t below the smallest normal
 number for 0 or loses digits of it.
+
+`Whole` is the shortcut for one alpha, one beta and one kappa on the CPU, which is how most training runs: the whole
+loss from input and target, with parameters that are Python numbers (so that their part costs microseconds instead of
+a dozen tensor operations) and residuals in pieces that stay in the processor's cache. The same accuracy holds.
 """
 
 from __future__ import annotations
 
 import math
+import operator
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,6 +45,8 @@ from torch.nn import functional as F
 
 LOG_CORRENTROPY, CORRENTROPY = "log_correntropy", "correntropy"
 _LN2 = math.log(2.0)
+# Residuals of a piece, for every thread: few enough for the cache, enough to outweigh the calls. As measured.
+_PIECE = 131_072
 
 
 class Elementwise(torch.autograd.Function):
@@ -112,6 +121,113 @@ class Summed(torch.autograd.Function):
         if torch.is_grad_enabled():  # a second derivative is wanted: the saved gradients are constants to autograd
             return None, *_gradients(ctx.kind, grad, *inputs, needed)
         return None, *(grad * gradient if need else None for gradient, need in zip(ready, needed, strict=True))
+
+
+class Setting(NamedTuple):
+    """Everything a loss with scalar parameters needs, as plain numbers."""
+
+    kind: str
+    alpha: float
+    beta: float
+    kappa: float
+    log_z: float = 0.0
+    log_z_slopes: tuple[float, float, float] = (0.0, 0.0, 0.0)  # in alpha, beta and kappa
+    chain: Sequence[tuple[float, float, float]] = ()  # (alpha, beta, kappa) differentiated by each raw parameter
+
+
+class Whole(torch.autograd.Function):
+    """Mean or sum of kappa phi(|e/beta|^alpha) + log Z over e = input - target, at a `Setting`; eager, on the CPU.
+
+    apply(input, target, mean, setting, again, *raw): `raw` are the parameters behind the setting, in the order of its
+    chain. Their gradients, and the residual's, are ready when the value is. `again(input, target, *raw)` is the same
+    value in differentiable operations, for whoever asks for a second derivative.
+    """
+
+    @staticmethod
+    def forward(
+        ctx, input: Tensor, target: Tensor, mean: bool, setting: Setting, again: Callable[..., Tensor], *raw: Tensor
+    ) -> Tensor:
+        slope = input - target  # in memory of our own, in whatever layout, without gaps: see it as one row
+        count = slope.numel()
+        row = slope.as_strided((count,), (1,))
+        size = min(count, _PIECE * torch.get_num_threads())
+        buffers = slope.new_empty(3, size)
+        unit = 1 / count if mean else 1.0
+        sums = [_replace(piece, setting, unit, buffers) for piece in row.split(size)]
+        phi, *of_sum = (math.fsum(column) for column in zip(*sums, strict=True))
+        slopes = [unit * (s + count * z) for s, z in zip((*of_sum, phi), setting.log_z_slopes, strict=True)]
+        ctx.again = again
+        ctx.of_raw = [sum(map(operator.mul, slopes, link)) for link in setting.chain]
+        ctx.save_for_backward(input, target, slope, *raw)
+        return torch.tensor(unit * (setting.kappa * phi + count * setting.log_z), dtype=slope.dtype)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        input, target, slope, *raw = ctx.saved_tensors
+        needed = ctx.needs_input_grad
+        if torch.is_grad_enabled():  # a second derivative is wanted
+            # Views: a parameter that the input also depends on must not be counted twice.
+            arguments = [x.view_as(x) for x in (input, target, *raw)]
+            wanted = [x for x, need in zip(arguments, (*needed[:2], *needed[5:]), strict=True) if need]
+            found = iter(torch.autograd.grad(ctx.again(*arguments), wanted, create_graph=True))
+            return tuple(grad * next(found) if need else None for need in needed)
+        # Often the loss itself is what is differentiated: then no pass and no memory.
+        d_input = slope if _is_one(grad) else grad * slope
+        d_target = -d_input if needed[1] else None
+        d_raw = (grad * s if need else None for s, need in zip(ctx.of_raw, needed[5:], strict=True))
+        return d_input if needed[0] else None, d_target, None, None, None, *d_raw
+
+
+def numbers_can_be_read() -> bool:
+    """Whether tensors hold plain numbers here: not while a graph is traced, nor under the transforms of torch.func."""
+    return not (torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active())
+
+
+def _is_one(grad: Tensor) -> bool:
+    try:
+        return numbers_can_be_read() and grad.item() == 1
+    except RuntimeError:  # a batch of gradients
+        return False
+
+
+def _replace(e: Tensor, setting: Setting, unit: float, buffers: Tensor) -> tuple[float, float, float]:
+    """Sum of phi over a row of residuals, and the derivatives of kappa phi in alpha and beta, as numbers. Puts in the
+    place of every residual its own derivative, times `unit`."""
+    kind, alpha, beta, kappa, *_ = setting
+    tiny, log2_beta = torch.finfo(e.dtype).tiny, math.log2(beta)
+    log2_e, t, spare = buffers.narrow(1, 0, e.numel()).unbind()
+    ordinary = torch.abs(e, out=log2_e).amin().item() >= tiny
+    if not ordinary:
+        log2_e.clamp_min_(tiny)  # as in Summed
+    torch.add(e.new_full((), -alpha * log2_beta), log2_e.log2_(), alpha=alpha, out=t).exp2_()
+    if kind == LOG_CORRENTROPY:
+        phi = _sum_of_log1p(t, spare)
+        h = t.div_(torch.add(t, 1, out=spare))
+    else:
+        torch.neg(t, out=spare).expm1_()
+        phi = -spare.sum().item()
+        h = t.mul_(spare.add_(1))
+    h_sum, h_log = h.sum().item(), torch.dot(h, log2_e).item()
+    if not math.isfinite(phi + h_sum + h_log):  # a residual so far out that t overflows, or not finite at all
+        total, slope, d_alpha, d_beta, _ = Summed.forward(kind, e, *(e.new_full((), x) for x in (alpha, beta, kappa)))
+        torch.mul(slope, unit, out=e)
+        return total.item() / kappa, d_alpha.item(), d_beta.item()
+    if not ordinary:
+        h.mul_(e.sgn())  # 0 at 0, where the gradient is 0
+        e.abs_().clamp_min_(tiny)
+    torch.addcdiv(e.new_zeros(()), h, e, value=unit * kappa * alpha, out=e)
+    return phi, kappa * _LN2 * (h_log - log2_beta * h_sum), -kappa * alpha / beta * h_sum
+
+
+def _sum_of_log1p(t: Tensor, spare: Tensor) -> float:
+    """Sum of log(1 + t), t >= 0. (1 + s)(1 + t) = 1 + (s + t + st): in a long row, four factors share a logarithm."""
+    quarter = t.numel() // 4
+    if t.numel() != 4 * quarter or quarter < 1024:
+        return torch.log1p(t, out=spare).sum().item()
+    s, u = t.view(2, -1).unbind()
+    s, u = torch.add(s, u, out=spare[: 2 * quarter]).addcmul_(s, u).view(2, -1).unbind()
+    total = s.addcmul_(s, u).add_(u).log1p_().sum().item()
+    return total if math.isfinite(total) else t.log1p().sum().item()  # the product may overflow where t does not
 
 
 def _gradients(kind: str, grad: Tensor, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor, needed):

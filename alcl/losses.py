@@ -16,6 +16,7 @@ gives (torch.amp.GradScaler looks at the gradients itself). The functional forms
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import math
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import kernels
-from .densities import log_normalizer
+from .densities import log_normalizer, log_normalizer_in_numbers
 
 REDUCTIONS = ("none", "mean", "sum")
 NONFINITE = ("raise", "propagate")
@@ -163,7 +164,13 @@ class ResidualLoss(nn.Module):
         return self.rho(residual).sum()
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        residual = _residual(input, target)
+        input, target = _pair(input, target)
+        if self.reduction != "none" and self._has_numbers(input, target):
+            setting = self._setting()
+            if setting is not None:
+                raw = self._parameters.values()
+                return kernels.Whole.apply(input, target, self.reduction == "mean", setting, self._again, *raw)
+        residual = input - target
         if self.reduction == "none":
             rho, log_z = self.rho(residual), self.log_normalizer()
             value = rho if log_z is None else rho + log_z
@@ -194,6 +201,30 @@ class ResidualLoss(nn.Module):
 
     def _terms(self, residual: Tensor) -> tuple[Tensor, Tensor | None]:
         return self.rho_sum(residual), self.log_normalizer()
+
+    def _setting(self) -> kernels.Setting | None:
+        """The loss in plain numbers for the shortcut `kernels.Whole`; None where there are none."""
+        return None
+
+    def _has_numbers(self, input: Tensor, target: Tensor) -> bool:
+        """Whether parameters may be read as numbers: eagerly, outside torch.func, on the CPU, one of each, one type."""
+        own = (*self._parameters.values(), *self._buffers.values())
+        return (
+            kernels.numbers_can_be_read()
+            and input.numel() > 0
+            and all(x.ndim == 0 for x in own)
+            and all(
+                x.dtype == input.dtype and x.device.type == "cpu" and type(x) in (Tensor, nn.Parameter)
+                for x in (input, target, *own)
+            )
+        )
+
+    def _again(self, input: Tensor, target: Tensor, *raw: Tensor) -> Tensor:
+        """The reduced loss in differentiable operations, at given raw parameters."""
+        twin = copy.copy(self)
+        twin._parameters = dict(zip(self._parameters, raw, strict=True))
+        residual = input - target
+        return _finish(*twin._terms(residual), residual, self.reduction)
 
 
 class MSELoss(ResidualLoss):
@@ -237,6 +268,9 @@ class CauchyLoss(ResidualLoss):
     def rho_sum(self, residual: Tensor) -> Tensor:
         return _summed(kernels.LOG_CORRENTROPY, residual, 2.0, self.scale, 1.0)
 
+    def _setting(self) -> kernels.Setting:
+        return kernels.Setting(kernels.LOG_CORRENTROPY, 2.0, self.scale, 1.0)
+
     def extra_repr(self) -> str:
         return f"scale={self.scale}"
 
@@ -259,6 +293,9 @@ class GeneralizedCorrentropyLoss(ResidualLoss):
 
     def rho_sum(self, residual: Tensor) -> Tensor:
         return _summed(kernels.CORRENTROPY, residual, self.alpha, self.beta, 1.0)
+
+    def _setting(self) -> kernels.Setting:
+        return kernels.Setting(kernels.CORRENTROPY, self.alpha, self.beta, 1.0)
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}, beta={self.beta}"
@@ -287,6 +324,15 @@ class AdaptiveLoss(ResidualLoss):
         if raw is None:
             return _at_least_float32(self._buffers[f"fixed_{name}"])
         return floor + F.softplus(_at_least_float32(raw))
+
+    def _number(self, name: str, floor: float) -> tuple[float, float]:
+        """`_value` of a scalar as a number, and its derivative in the raw parameter (0 where it is fixed)."""
+        raw = self._parameters.get(f"raw_{name}")
+        if raw is None:
+            return self._buffers[f"fixed_{name}"].item(), 0.0
+        raw = raw.item()
+        tail = math.exp(-abs(raw))
+        return floor + max(raw, 0.0) + math.log1p(tail), (1.0 if raw >= 0 else tail) / (1 + tail)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         if self.training and not torch.compiler.is_compiling():
@@ -494,6 +540,15 @@ class ALCLoss(AdaptiveLoss):
         rho_sum = _summed(kernels.LOG_CORRENTROPY, residual, alpha, beta, kappa)
         return rho_sum, self._log_z(alpha, beta, kappa)
 
+    def _setting(self) -> kernels.Setting | None:
+        alpha, d_alpha = self._number("alpha", float(self._alpha_floor()))
+        beta, d_beta = self._number("beta", self.beta_min)
+        gap = _HAIR / alpha if self.normalized else 0.0
+        kappa, d_kappa = self._number("kappa", gap)
+        follows = -gap / alpha * d_alpha if "raw_kappa" in self._parameters else 0.0  # kappa's floor moves with alpha
+        chain = {"alpha": (d_alpha, 0.0, follows), "beta": (0.0, d_beta, 0.0), "kappa": (0.0, 0.0, d_kappa)}
+        return _in_numbers(alpha, beta, kappa, self.normalized, [chain[name[4:]] for name in self._parameters])
+
     def _shown(self) -> Sequence[str]:
         return ("alpha", "beta", "kappa")
 
@@ -545,6 +600,13 @@ class StudentTLoss(AdaptiveLoss):
 
     def log_normalizer(self) -> Tensor:
         return log_normalizer(*self._as_generalized_t())
+
+    def _setting(self) -> kernels.Setting | None:
+        dof, d_dof = self._number("dof", self.dof_min)
+        scale, d_scale = self._number("scale", self.scale_min)
+        root = math.sqrt(dof)
+        chain = {"dof": (0.0, scale / (2 * root) * d_dof, d_dof / 2), "scale": (0.0, root * d_scale, 0.0)}
+        return _in_numbers(2.0, scale * root, (dof + 1) / 2, True, [chain[name[4:]] for name in self._parameters])
 
     def _shown(self) -> Sequence[str]:
         return ("dof", "scale")
@@ -675,10 +737,15 @@ def _like(parameter, residual: Tensor) -> Tensor:
 
 
 def _residual(input: Tensor, target: Tensor) -> Tensor:
+    input, target = _pair(input, target)
+    return input - target
+
+
+def _pair(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     if input.shape != target.shape:
         raise ValueError(f"input and target must have one shape; got {tuple(input.shape)} and {tuple(target.shape)}")
     # Half precisions are widened before the subtraction: a float16 difference can overflow.
-    return _at_least_float32(input) - _at_least_float32(target)
+    return _at_least_float32(input), _at_least_float32(target)
 
 
 def _arguments(residual: Tensor, alpha, beta, kappa) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -733,6 +800,18 @@ def _enlarged(residual: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
     """The residual seen as one element for every value of the parameters too, so that a mean counts them all."""
     shape = torch.broadcast_shapes(residual.shape, *(p.shape for p in parameters))
     return residual.expand(shape), *parameters
+
+
+def _in_numbers(alpha: float, beta: float, kappa: float, normalized: bool, chain) -> kernels.Setting | None:
+    """A log-correntropy setting; None where a parameter has left the density's range, which tensors report better."""
+    if not (0 < alpha < math.inf and 0 < beta < math.inf and 0 < kappa < math.inf):
+        return None
+    if not normalized:
+        return kernels.Setting(kernels.LOG_CORRENTROPY, alpha, beta, kappa, chain=chain)
+    if kappa * alpha <= 1:
+        return None
+    log_z, slopes = log_normalizer_in_numbers(alpha, beta, kappa)
+    return kernels.Setting(kernels.LOG_CORRENTROPY, alpha, beta, kappa, log_z, slopes, chain)
 
 
 def _summed(kind: str, residual: Tensor, alpha, beta, kappa) -> Tensor:

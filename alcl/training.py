@@ -70,7 +70,10 @@ def fit(
     _check(inputs, targets, epochs, batch_size, schedule)
     epochs, batch_size = int(epochs), int(batch_size)  # torch takes no numpy integers
     # fused: one pass over each tensor instead of eight, a quarter of a step of the small networks
-    optimizer = torch.optim.Adam(optimizer_groups(model, criterion, lr, loss_lr, weight_decay), fused=True)
+    groups = optimizer_groups(model, criterion, lr, loss_lr, weight_decay)
+    if len(groups) == 2 and groups[0]["lr"] == groups[1]["lr"] and weight_decay == 0:
+        groups = [{**groups[0], "params": groups[0]["params"] + groups[1]["params"]}]  # each group costs a launch
+    optimizer = torch.optim.Adam(groups, fused=True)
     count = len(inputs)
     total = epochs * math.ceil(count / batch_size)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total) if schedule == "cosine" else None

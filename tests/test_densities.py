@@ -13,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from alcl.densities import PARAMETERS, GeneralizedT, log_normalizer
+from alcl.densities import PARAMETERS, GeneralizedT, log_normalizer, log_normalizer_in_numbers
 
 ALPHAS = st.one_of(
     st.floats(1, 20, exclude_min=True), st.floats(-14, 0).map(lambda x: 1 + 10**x), st.sampled_from([2.0, 20.0])
@@ -130,6 +130,22 @@ def test_normaliser_second_derivatives(triple):
     assert torch.autograd.gradcheck(log_normalizer, inputs)
     assert torch.autograd.gradgradcheck(log_normalizer, inputs)
     assert torch.autograd.gradgradcheck(lambda a, b: log_normalizer(a, b, triple[2]), inputs[:2])
+
+
+@pytest.mark.parametrize("triple", [*FIXED, (1 + 1e-6, 1.0, 1.0), (50.0, 1e-3, 0.03)])
+def test_log_normalizer_in_numbers_and_its_derivatives(triple):
+    """Against the Beta function and numerical differentiation in 50 digits."""
+
+    def exact(alpha, beta, kappa):
+        return mpmath.log(2 * beta / alpha * mpmath.beta(1 / alpha, kappa - 1 / alpha))
+
+    value, slopes = log_normalizer_in_numbers(*triple)
+    with mpmath.workdps(50):
+        at = tuple(map(mpmath.mpf, triple))
+        assert value == pytest.approx(float(exact(*at)), rel=1e-12, abs=1e-9)
+        for i in range(3):
+            order = tuple(int(i == j) for j in range(3))
+            assert slopes[i] == pytest.approx(float(mpmath.diff(exact, at, order)), rel=1e-8, abs=1e-11)
 
 
 def test_normaliser_under_vmap_and_compile():

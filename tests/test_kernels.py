@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.func import jacrev, vmap
 
-from alcl.kernels import CORRENTROPY, LOG_CORRENTROPY, Elementwise, Summed
+from alcl import kernels
+from alcl.kernels import CORRENTROPY, LOG_CORRENTROPY, Elementwise, Setting, Summed, Whole
 
 F32, F64 = torch.float32, torch.float64
 KINDS = (LOG_CORRENTROPY, CORRENTROPY)
@@ -458,3 +459,143 @@ def test_empty_input(function, kind, shape):
     assert gradients[0].shape == shape
     assert all(g == 0 for g in gradients[1:])
     assert Elementwise.apply(kind, *leaves(torch.zeros(shape), 2.0, 1.0, 1.0)).shape == shape
+
+
+# --- the scalar shortcut --------------------------------------------------------------------------------------------
+
+UNITS = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+
+
+def whole(kind, residual, alpha, beta, kappa, mean=False, log_z=0.0, slopes=(0.0, 0.0, 0.0)):
+    """`Whole` with alpha, beta (and kappa, where it has a part) as the raw parameters."""
+    raw = (alpha, beta, kappa)[: 3 if kind == LOG_CORRENTROPY else 2]
+    numbers = (alpha.item(), beta.item(), kappa.item() if kind == LOG_CORRENTROPY else 1.0)
+
+    def again(input, target, *raw):
+        return Summed.apply(kind, input - target, *raw, *(() if len(raw) == 3 else (torch.ones_like(kappa),)))[0]
+
+    setting = Setting(kind, *numbers, log_z, slopes, UNITS[: len(raw)])
+    return Whole.apply(residual, torch.zeros_like(residual), mean, setting, again, *raw)
+
+
+def rows(dtype, number, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    return torch.empty(number, dtype=dtype).cauchy_(sigma=0.5, generator=g)
+
+
+@kinds
+@dtypes
+@pytest.mark.parametrize("number", [1, 7, 4096, 5000, 20_001])
+@pytest.mark.parametrize("special", ["ordinary", "zeros", "subnormal", "far", "every kind"])
+def test_whole_is_summed_in_double_precision(kind, dtype, number, special, monkeypatch):
+    """Against Summed in float64, also over several pieces, and where pieces take another road."""
+    monkeypatch.setattr(kernels, "_PIECE", 6_000)
+    residual = rows(dtype, number)
+    if special in ("zeros", "every kind"):
+        residual[::3] = 0.0
+    if special in ("subnormal", "every kind"):
+        residual[number // 2] = -torch.finfo(dtype).tiny / 4
+    if special in ("far", "every kind"):
+        residual[-1] = 1e30 if dtype == F32 else 1e250
+    parameters = [torch.tensor(x, dtype=dtype) for x in (1.75, 0.5, 1.25)]
+    arguments = leaves(residual, *parameters, dtype=dtype)
+    value = whole(kind, *arguments)
+    gradients = torch.autograd.grad(value, arguments, materialize_grads=True)
+    exact = leaves(residual, *parameters)
+    expected, slopes = derivatives(Summed, kind, exact)
+    rtol, atol = (1e-5, 1e-6) if dtype == F32 else (1e-12, 1e-13)
+    torch.testing.assert_close(value.double(), expected, rtol=rtol, atol=atol)
+    torch.testing.assert_close(gradients[0].double(), slopes[0], rtol=rtol, atol=atol)
+    for got, want in zip(gradients[1:], slopes[1:], strict=True):
+        torch.testing.assert_close(got.double(), want, rtol=rtol, atol=atol * number)
+    assert residual.equal(arguments[0].detach())  # nothing is written into the input
+
+
+@kinds
+@dtypes
+def test_whole_keeps_the_accuracy_stated_in_the_docstring(kind, dtype):
+    """One residual at a time, against 50-digit arithmetic; the bounds of test_accuracy_stated_in_the_docstring."""
+    tiny, eps = torch.finfo(dtype).tiny, torch.finfo(dtype).eps
+    for column in samples(dtype).T:
+        row = column.tolist()
+        arguments = leaves(row[:1], *row[1:], dtype=dtype)
+        computed = whole(kind, *arguments)
+        gradients = torch.autograd.grad(computed, arguments, materialize_grads=True)
+        exact, h, log_u = truth(kind, *row)
+        e, alpha, beta, kappa = row
+        weight = kappa if kind == LOG_CORRENTROPY else 1.0
+        c = 1 + alpha * (abs(math.log(abs(e))) + abs(math.log(beta)))
+        factors = (1.0, alpha / abs(e), abs(log_u), alpha / beta, 1 / weight)
+        for j, (got, want, factor) in enumerate(zip((computed, *gradients), exact, factors, strict=True)):
+            scale = abs(want)
+            if j == 2:
+                scale += abs(h)
+            if kind == CORRENTROPY and j in (1, 2, 3):
+                scale = factor + (1 if j == 2 else 0)
+            underflow = 4 * tiny * (weight * factor + 1)
+            assert abs(got.item() - want) <= 2 * eps * c * scale + underflow, (("value", *NAMES)[j], row)
+
+
+@kinds
+def test_whole_has_the_mean_and_the_normaliser(kind):
+    arguments = ordinary(SHAPES["scalars"])
+    numbers = (0.7, (0.1, -0.2, 0.3))
+    value = whole(kind, *arguments, True, *numbers)
+    count = arguments[0].numel()
+    assert value.item() == pytest.approx(whole(kind, *arguments).item() / count + 0.7, rel=1e-14)
+    gradients = torch.autograd.grad(value, arguments[1:], materialize_grads=True)
+    plainly = torch.autograd.grad(whole(kind, *arguments), arguments[1:], materialize_grads=True)
+    for i in range(3 if kind == LOG_CORRENTROPY else 2):
+        assert gradients[i].item() == pytest.approx(plainly[i].item() / count + numbers[1][i], rel=1e-13)
+
+
+@kinds
+def test_whole_twice(kind):
+    """Second derivatives, batched ones too, and a graph that is walked twice."""
+    arguments = ordinary(((2, 4), (), (), ()))
+    if kind == CORRENTROPY:
+        arguments = [*arguments[:3], torch.ones((), dtype=F64)]
+    wanted = arguments[: 4 if kind == LOG_CORRENTROPY else 3]
+
+    def f(*a):
+        return whole(kind, *a, *arguments[len(a) :])
+
+    assert torch.autograd.gradcheck(f, wanted, check_batched_grad=True)
+    assert torch.autograd.gradgradcheck(f, wanted, check_batched_grad=True)
+    value = f(*wanted)
+    first = torch.autograd.grad(value, wanted, retain_graph=True)
+    first[0].zero_()  # even if the caller writes into what it was given
+    wanted[0].grad = None
+    second = torch.autograd.grad(3 * f(*wanted), wanted)
+    torch.testing.assert_close(second, torch.autograd.grad(3 * total(Summed, kind, *arguments), wanted))
+
+
+@kinds
+def test_whole_does_not_share_its_gradient_with_the_caller(kind):
+    residual, *parameters = ordinary(SHAPES["scalars"])
+    value = whole(kind, residual, *parameters)
+    value.backward(retain_graph=True)
+    expected = residual.grad.clone()
+    residual.grad.zero_()
+    value.backward()
+    torch.testing.assert_close(residual.grad, expected, rtol=0, atol=0)
+
+
+def test_the_target_gets_its_gradient_too():
+    residual, *parameters = ordinary(SHAPES["scalars"])
+    target = torch.zeros_like(residual).requires_grad_()
+    setting = Setting(LOG_CORRENTROPY, *(p.item() for p in parameters))
+    value = Whole.apply(residual, target, False, setting, None)
+    of_input, of_target = torch.autograd.grad(value, [residual, target])
+    torch.testing.assert_close(of_target, -of_input, rtol=0, atol=0)
+    (alone,) = torch.autograd.grad(Whole.apply(residual.detach(), target, False, setting, None), [target])
+    torch.testing.assert_close(alone, of_target, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_logarithms_are_shared_only_where_the_product_is_finite(far):
+    t = torch.rand(8192, dtype=F32)
+    if far:
+        t[::2] = 1e30
+    expected = t.double().log1p().sum().item()
+    assert kernels._sum_of_log1p(t, torch.empty_like(t)) == pytest.approx(expected, rel=1e-6)

@@ -964,13 +964,19 @@ def formula(kind, e, alpha, beta, kappa):
 
 
 def forms(L, kind, e, alpha, beta, kappa):
-    """The elementwise and the summing implementation of one loss in the module `L`, both summed."""
+    """The elementwise, the summing and the scalar implementation of one loss in the module `L`, all summed."""
+    numbers = [x.item() for x in (alpha, beta, kappa)]
     if kind == "alcl":
         yield L.log_correntropy(e, alpha, beta, kappa).sum()
         yield L.alcl_loss(*zero_target(e), alpha, beta, kappa, reduction="sum", normalized=False)
+        raw, again = (alpha, beta, kappa), partial(L.alcl_loss, reduction="sum", normalized=False)
+        setting = L.kernels.Setting("log_correntropy", *numbers, chain=np.eye(3).tolist())
     else:
         yield L.correntropy_loss(e, alpha, beta).sum()
         yield L.generalized_correntropy_loss(*zero_target(e), alpha, beta, reduction="sum")
+        raw, again = (alpha, beta), partial(L.generalized_correntropy_loss, reduction="sum")
+        setting = L.kernels.Setting("correntropy", *numbers[:2], 1.0, chain=np.eye(3).tolist()[:2])
+    yield L.kernels.Whole.apply(*zero_target(e), False, setting, again, *raw)
 
 
 def close(got, expected, rtol=1e-6, atol=1e-8):
@@ -980,7 +986,7 @@ def close(got, expected, rtol=1e-6, atol=1e-8):
 def each(kinds=("alcl", "gcl")):
     for kind in kinds:
         for setting in SETTINGS:
-            for form in (0, 1):
+            for form in (0, 1, 2):
                 arguments = [tensor(x).requires_grad_() for x in (GRID, *setting)]
                 yield kind, setting, form, arguments
 
@@ -1023,7 +1029,7 @@ def second_derivatives(L):
 
 def at_zero(L):
     for kind in ("alcl", "gcl"):
-        for form in (0, 1):
+        for form in (0, 1, 2):
             arguments = [tensor(x).requires_grad_() for x in ([0.0], 2.0, 0.5, 1.5)]
             total = list(forms(L, kind, *arguments))[form]
             ready = torch.autograd.grad(total, arguments, retain_graph=True, materialize_grads=True)
@@ -1032,11 +1038,15 @@ def at_zero(L):
             (curvature,) = torch.autograd.grad(gradients[0], arguments[0])
             close([total.item(), *(g.item() for g in gradients)], 0, atol=1e-300)
             close(curvature.item(), 2 * (1.5 if kind == "alcl" else 1.0) / 0.5**2)
+            arguments = [tensor(x).requires_grad_() for x in ([0.0, -0.4], 2.0, 0.5, 1.5)]  # zero among others
+            (slope,) = torch.autograd.grad(list(forms(L, kind, *arguments))[form], arguments[:1])
+            assert slope[0] == 0
+            assert slope[1] < 0
 
 
 def extremes(L):
     for kind in ("alcl", "gcl"):
-        for form in (0, 1):
+        for form in (0, 1, 2):
             e = torch.tensor([1e-45, -1e-38, 1e-4, 1e30, -1e38])
             arguments = [e.requires_grad_(), *(torch.tensor(x, requires_grad=True) for x in (3.0, 0.5, 1.5))]
             total = list(forms(L, kind, *arguments))[form]
@@ -1144,12 +1154,15 @@ BATTERY = (
 
 def rejections(L):
     """Names of the checks that the module `L` (alcl.losses, or a mutant of it) fails."""
-    failed = []
-    for check in BATTERY:
-        try:
-            check(L)
-        except Exception:  # a mutant may fail in any way
-            failed.append(check.__name__)
+    failed, shortcut = [], L.kernels.numbers_can_be_read
+    for allowed in (shortcut, lambda: False):  # the scalar implementation where it applies, and without it
+        L.kernels.numbers_can_be_read = allowed
+        for check in BATTERY:
+            try:
+                check(L)
+            except Exception:  # a mutant may fail in any way
+                failed.append(check.__name__)
+    L.kernels.numbers_can_be_read = shortcut
     return failed
 
 
@@ -1201,6 +1214,34 @@ MUTANTS = [
      "torch.where(zero, slope * residual, away)", "away"),
     ("infinite exp in the second derivative", kernels, "extremes",
      "logit.clamp(max=50.0).exp()", "logit.exp()"),
+    ("scalar: phi not weighted by kappa", kernels, "value",
+     "unit * (setting.kappa * phi", "unit * (phi"),
+    ("scalar: sign of phi", kernels, "value",
+     "phi = -spare.sum()", "phi = spare.sum()"),
+    ("scalar: beta left out of t", kernels, "value",
+     "-alpha * log2_beta)", "0.0)"),
+    ("scalar: sign of the residual lost", kernels, "at_zero",
+     "h.mul_(e.sgn())", "h"),
+    ("scalar: overflow far out", kernels, "extremes",
+     "if not math.isfinite(phi + h_sum + h_log):", "if False:"),
+    ("scalar: h", kernels, "residual_gradient",
+     "torch.add(t, 1, out=spare)", "torch.add(t, 2, out=spare)"),
+    ("scalar: h of correntropy", kernels, "residual_gradient",
+     "t.mul_(spare.add_(1))", "t.mul_(spare)"),
+    ("scalar: alpha missing in the residual's gradient", kernels, "residual_gradient",
+     "value=unit * kappa * alpha", "value=unit * kappa"),
+    ("scalar: logarithm of |e|, not of |e/beta|", kernels, "parameter_gradients",
+     "(h_log - log2_beta * h_sum)", "h_log"),
+    ("scalar: sign of d_beta", kernels, "parameter_gradients",
+     "-kappa * alpha / beta * h_sum", "kappa * alpha / beta * h_sum"),
+    ("scalar: saved gradients differentiated as constants", kernels, "second_derivatives",
+     "if torch.is_grad_enabled():  # a second derivative is wanted\n            #", "if False:\n            #"),
+    ("scalar: normaliser missing", losses, "likelihoods",
+     "if not normalized:", "if True:"),
+    ("scalar: normaliser counted once", kernels, "reductions",
+     "count * setting.log_z", "setting.log_z"),
+    ("scalar: floor forgotten", losses, "likelihoods",
+     "return floor + max(raw, 0.0)", "return max(raw, 0.0)"),
     ("normaliser missing", losses, "likelihoods",
      "if not self.normalized:", "if True:"),
     ("normaliser always there", losses, "normaliser_can_be_left_out",
@@ -1228,7 +1269,7 @@ MUTANTS = [
     ("exponent of Barron's loss", losses, "likelihoods",
      "torch.expm1(0.5 * alpha", "torch.expm1(alpha"),
     ("half precision subtracted", losses, "half_precision",
-     "_at_least_float32(input) - _at_least_float32(target)", "_at_least_float32(input - target)"),
+     "return _at_least_float32(input), _at_least_float32(target)", "return input, target"),
     ("integer parameters", losses, "integers",
      "    return x.float()  # half", "    return x  # half"),
     ("weight decay on the loss", losses, "groups",

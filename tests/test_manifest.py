@@ -12,11 +12,16 @@ from alcl.records import RecordStore
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / "paper_figures"
-IGNORED = {"manifest.json", "README.md", ".gitkeep"}
+IGNORED = {"manifest.json", "bench.json", "README.md", ".gitkeep"}
 
 
 def sha256(content):
     return hashlib.sha256(content).hexdigest()
+
+
+def origin(notebooks, name):
+    """The file that draws a figure: a notebook, or a module of the library."""
+    return notebooks.parent / f"{name.replace('.', '/')}.py" if name.startswith("alcl.") else notebooks / f"{name}.py"
 
 
 def spelling(folder):
@@ -50,7 +55,7 @@ def broken_entries(folder, notebooks):
         for file, checksum in entry["sha256"].items():
             if (folder / file).is_file() and sha256((folder / file).read_bytes()) != checksum:
                 problems.append(f"{name}: {file} is not the file that was saved")
-        if not (notebooks / f"{entry['notebook']}.py").is_file():
+        if not origin(notebooks, entry["notebook"]).is_file():
             problems.append(f"{name}: there is no notebook {entry['notebook']}")
         for study, used in entry["records"].items():
             path = folder / "records" / f"{study}.jsonl"
@@ -72,7 +77,7 @@ def abandoned(folder, notebooks):
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     problems = []
     for name, entry in manifest.items():
-        path = notebooks / f"{entry['notebook']}.py"
+        path = origin(notebooks, entry["notebook"])
         source = path.read_text("utf-8") if path.is_file() else ""
         starts = re.findall(r"""["']((?:fig|table)\d\d[a-z]?_[a-z0-9_]*)(\{)?""", source)
         if not any(name == start or (open_ and name.startswith(start)) for start, open_ in starts):

@@ -1,0 +1,71 @@
+"""The benchmark: that it measures what it says, and writes what the manifest can answer for."""
+
+import json
+import time
+
+import pytest
+import torch
+
+from alcl import bench, figures
+from alcl.losses import ALCLoss
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """One quick benchmark, written to a folder of its own."""
+    folder = tmp_path_factory.mktemp("figures")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALCL_FIGURES", str(folder))
+        assert bench.main(["--quick"]) == 0
+    return folder
+
+
+def test_what_is_written(quick):
+    result = json.loads((quick / "bench.json").read_text())
+    assert {row["what"] for row in result["rows"]} >= {"loss", "step", "epoch", "elements", "sweep"}
+    assert all(row["value"] >= 0 for row in result["rows"])
+    assert {row["loss"] for row in result["rows"] if row["what"] == "loss"} == set(bench.PEERS)
+    assert result["quick"] is True
+    assert result["machine"]["torch"] in torch.__version__
+    manifest = json.loads((quick / "manifest.json").read_text())
+    assert {entry["notebook"] for entry in manifest.values()} == {bench.SOURCE}
+    assert set(manifest) == {"fig08a_elements", "fig08b_peers", "table08_speed"}
+
+
+def test_the_summary_is_made_of_the_rows(quick):
+    result = json.loads((quick / "bench.json").read_text())
+    table = bench.summary(result).set_index("ratio").measured
+    loss = {row["loss"]: row["value"] for row in result["rows"] if row["what"] == "loss"}
+    assert table["loss over MSE, eager"] == pytest.approx(loss["ALCL"] / loss["MSE"])
+    assert table["plain formula over loss, eager"] == pytest.approx(loss["ALCL, plain formula"] / loss["ALCL"])
+    sweep = [row["value"] for row in result["rows"] if row["what"] == "sweep"]
+    assert table["two processes over one"] == pytest.approx(sweep[1] / sweep[0])
+
+
+def test_interleaved_tells_slow_from_fast():
+    times = bench.interleaved({"slow": lambda: time.sleep(0.01), "fast": lambda: time.sleep(0.001)}, rounds=3)
+    assert 9 < times["slow"] < 50
+    assert 2 < times["slow"] / times["fast"] < 11
+
+
+def test_the_plain_formula_is_the_same_loss():
+    plain, ours = bench.PlainALCL(), ALCLoss()
+    with torch.no_grad():
+        for name in ("raw_alpha", "raw_beta"):
+            getattr(plain, name).copy_(getattr(ours, name))
+    e = torch.linspace(-3, 3, 40)
+    torch.testing.assert_close(plain(e, torch.zeros(40)), ours(e, torch.zeros(40)))
+
+
+def test_memory_of_a_known_buffer():
+    """Two buffers of 40 MiB and their sum."""
+    megabytes = bench.peak_megabytes(lambda: torch.ones(10 * 2**20) + torch.ones(10 * 2**20))
+    if megabytes is None:
+        pytest.skip("no /proc on this system")
+    assert megabytes == pytest.approx(120, abs=20)
+
+
+def test_a_figure_may_come_from_a_module_but_not_from_anything(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALCL_FIGURES", str(tmp_path))
+    with pytest.raises(ValueError, match="notebook: must be"):
+        figures.save_table(bench.pd.DataFrame({"a": [1]}), "table08_x", notebook="os.path")
