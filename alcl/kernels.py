@@ -133,6 +133,7 @@ class Setting(NamedTuple):
     log_z: float = 0.0
     log_z_slopes: tuple[float, float, float] = (0.0, 0.0, 0.0)  # in alpha, beta and kappa
     chain: Sequence[tuple[float, float, float]] = ()  # (alpha, beta, kappa) differentiated by each raw parameter
+    strict: bool = False  # residuals that are not finite make the value NaN, also where phi is bounded
 
 
 class Whole(torch.autograd.Function):
@@ -210,8 +211,11 @@ def _replace(e: Tensor, setting: Setting, unit: float, buffers: Tensor) -> tuple
     h_sum, h_log = h.sum().item(), torch.dot(h, log2_e).item()
     if not math.isfinite(phi + h_sum + h_log):  # a residual so far out that t overflows, or not finite at all
         total, slope, d_alpha, d_beta, _ = Summed.forward(kind, e, *(e.new_full((), x) for x in (alpha, beta, kappa)))
+        phi = total.item() / kappa
+        if setting.strict and not e.isfinite().all():
+            phi = math.nan
         torch.mul(slope, unit, out=e)
-        return total.item() / kappa, d_alpha.item(), d_beta.item()
+        return phi, d_alpha.item(), d_beta.item()
     if not ordinary:
         h.mul_(e.sgn())  # 0 at 0, where the gradient is 0
         e.abs_().clamp_min_(tiny)

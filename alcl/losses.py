@@ -168,8 +168,12 @@ class ResidualLoss(nn.Module):
         if self.reduction != "none" and self._has_numbers(input, target):
             setting = self._setting()
             if setting is not None:
-                raw = self._parameters.values()
-                return kernels.Whole.apply(input, target, self.reduction == "mean", setting, self._again, *raw)
+                strict = self.nonfinite != "propagate"
+                mean, setting = self.reduction == "mean", setting._replace(strict=strict)
+                value = kernels.Whole.apply(input, target, mean, setting, self._again, *self._parameters.values())
+                if strict and not math.isfinite(value.item()):
+                    self._explain(input.detach() - target.detach(), input, target)
+                return value
         residual = input - target
         if self.reduction == "none":
             rho, log_z = self.rho(residual), self.log_normalizer()
@@ -190,14 +194,18 @@ class ResidualLoss(nn.Module):
         except RuntimeError:  # torch.func.vmap hides the numbers from us, but not from a Function
             return _Checked.apply(value, witness, residual, input, target)
         if not finite:
-            _refuse_nonfinite(residual, input, target)
-            for name, parameter in self.named_parameters():
-                if not parameter.isfinite().all():
-                    raise ValueError(
-                        f"{type(self).__name__}: its parameter {name} is not finite: {_brief(parameter)}. The "
-                        "residuals are; look at the learning rate, or at what else writes to the loss's parameters"
-                    )
+            self._explain(residual, input, target)
         return value
+
+    def _explain(self, residual: Tensor, input: Tensor, target: Tensor) -> None:
+        """Raise for residuals, or parameters of the loss, that are not finite; nothing where terms only overflowed."""
+        _refuse_nonfinite(residual, input, target)
+        for name, parameter in self.named_parameters():
+            if not parameter.isfinite().all():
+                raise ValueError(
+                    f"{type(self).__name__}: its parameter {name} is not finite: {_brief(parameter)}. The "
+                    "residuals are; look at the learning rate, or at what else writes to the loss's parameters"
+                )
 
     def _terms(self, residual: Tensor) -> tuple[Tensor, Tensor | None]:
         return self.rho_sum(residual), self.log_normalizer()
