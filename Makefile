@@ -33,7 +33,7 @@ endif
 export SOURCE_DATE_EPOCH := 0
 export PYTHONHASHSEED := 0
 
-.PHONY: help setup figures test test-deep test-oldest oldest runs notebooks check audit bench lock clean
+.PHONY: help setup figures test test-deep test-oldest oldest runs studies notebooks check audit bench lock clean
 
 help:  ## print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ notebooks: figures  ## the same: notebooks are executed, paired and their figure
 
 runs: $(READY)  ## the sweep alone: PROFILE=paper, JOBS=, FRESH=1; resumes where it stopped
 	$(PY) -m alcl.experiments --profile $(if $(filter live,$(PROFILE)),paper,$(PROFILE)) --records $(RECORDS) --jobs $(JOBS) $(if $(FRESH),--fresh)
+
+studies: $(READY)  ## the studies beyond the paper (DATASETS="digits mnist", JOBS=); resumes where it stopped
+	$(PY) -m alcl.studies --records $(RECORDS) --jobs $(JOBS) $(if $(DATASETS),--datasets $(DATASETS))
 
 # nbval runs the committed notebooks and compares tagged outputs; their figures go to build/, not over the committed ones.
 test: $(READY)  ## unit and property tests, the gates, and nbval over every notebook

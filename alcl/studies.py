@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from . import experiments
+from .analysis import bootstrap_interval
 from .datasets import DATASETS, load_dataset
 from .experiments import EMBEDDED, KEPT_LEVEL, MEASURES, Run, method_of, method_run, oracle, tuning_runs
 from .records import RecordStore
@@ -189,6 +191,35 @@ def study_frame(name: str, folder: str | Path) -> pd.DataFrame:
                 | last
             )
     return pd.DataFrame(rows)
+
+
+def compare(
+    frame: pd.DataFrame, measure: str, reference: str = "alcl", by: Sequence[str] = ("dataset", "level")
+) -> pd.DataFrame:
+    """Every run name of a study table against `reference`, paired by seed, within the cells that `by` makes.
+
+    GCL that was tuned by another measure than this one is left out, and ", by <measure>" is dropped from its name.
+
+    Columns: those of `by`, name, method, seeds (pairs), median (of the name's own values), difference (median of name
+    minus reference over pairs), low, high (its 95 % bootstrap interval).
+    """
+    if measure not in MEASURES:
+        raise ValueError(f"measure must be one of {', '.join(MEASURES)}; got {measure!r}")
+    other = [f", by {name}" for name in MEASURES if name != measure]
+    frame = frame[~frame["name"].str.endswith(tuple(other))]
+    frame = frame.assign(name=frame["name"].str.removesuffix(f", by {measure}"))
+    rows = []
+    for cell, part in frame.groupby(list(by), sort=False):
+        base = part[part["name"] == reference].set_index("seed")[measure]
+        for name, own in part.groupby("name", sort=False):
+            values = own.set_index("seed")[measure]
+            pairs = pd.concat([values, base], axis=1, join="inner").to_numpy()
+            both_diverged = (pairs == float("-inf")).all(axis=1)
+            gaps = np.where(both_diverged, 0.0, np.subtract(*pairs.T, where=~both_diverged, out=np.zeros(len(pairs))))
+            low, high = bootstrap_interval(gaps)
+            median = float(np.median(gaps)) if len(gaps) else float("nan")
+            rows.append([*cell, name, own["method"].iloc[0], len(gaps), float(values.median()), median, low, high])
+    return pd.DataFrame(rows, columns=[*by, "name", "method", "seeds", "median", "difference", "low", "high"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

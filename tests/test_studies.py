@@ -1,5 +1,6 @@
 """The studies: declared runs, their own tuning, what is recorded where, and the table that is made of it."""
 
+import pandas as pd
 import pytest
 
 from alcl import experiments, studies
@@ -93,6 +94,39 @@ def test_the_table_leaves_out_what_is_not_recorded_and_keeps_what_diverged(folde
     assert len(frame) == 1
     assert frame.loc[0, "psnr"] == float("-inf")
     assert (frame.loc[0, "alpha"], frame.loc[0, "beta"]) == (1.5, 0.2)
+
+
+def table(rows):
+    columns = ["dataset", "level", "name", "method", "seed", "accuracy", "psnr"]
+    return pd.DataFrame([("digits", "high", *row) for row in rows], columns=columns)
+
+
+def test_comparison_pairs_by_seed_and_takes_gcl_as_tuned_for_the_measure():
+    inf = float("inf")
+    frame = table(
+        [
+            *[("alcl", "alcl", seed, 0.5 + seed / 10, 10.0) for seed in (0, 1, 2)],
+            *[("mse", "mse", seed, 0.4 + seed / 10, 12.0) for seed in (2, 1)],  # another order, and one seed short
+            *[("gcl, kept, by accuracy", "gcl", seed, 0.9, 1.0) for seed in (0, 1, 2)],
+            *[("gcl, kept, by psnr", "gcl", seed, 0.1, -inf if seed == 0 else 11.0) for seed in (0, 1, 2)],
+        ]
+    )
+    found = studies.compare(frame, "accuracy").set_index("name")
+    assert list(found.index) == ["alcl", "mse", "gcl, kept"]
+    assert found.loc["mse", ["seeds", "median"]].tolist() == [2, pytest.approx(0.55)]
+    assert found.loc["mse", ["difference", "low", "high"]].tolist() == [pytest.approx(-0.1)] * 3
+    assert found.loc["gcl, kept", "difference"] == pytest.approx(0.3)
+    assert found.loc["alcl", ["difference", "low", "high"]].tolist() == [0, 0, 0]
+    psnr = studies.compare(frame, "psnr").set_index("name").loc["gcl, kept"]
+    assert psnr[["difference", "low", "high"]].tolist() == [1.0, -inf, 1.0]
+    with pytest.raises(ValueError, match="measure must be one of accuracy, psnr; got 'ssim'"):
+        studies.compare(frame, "ssim")
+
+
+def test_comparison_calls_two_diverged_runs_equal():
+    diverged = float("-inf")
+    frame = table([(name, name, seed, 0.1, diverged) for name in ("alcl", "mse") for seed in (0, 1)])
+    assert studies.compare(frame, "psnr").set_index("name").loc["mse", "difference"] == 0
 
 
 @pytest.mark.parametrize(
