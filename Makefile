@@ -17,6 +17,10 @@ PROFILE ?= live
 FRESH   ?=
 NOTEBOOKS ?=
 RECORDS ?= paper_figures/records
+BACKEND ?= loky
+SCHEDULER ?=
+
+CLUSTER = --backend $(BACKEND) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
 ifneq ($(CONDA_PREFIX),)
   VENV := none
@@ -48,15 +52,15 @@ setup: $(READY)  ## the virtual environment from the lock file, once; every targ
 
 figures: $(READY)  ## execute every notebook and write all of paper_figures/ (PROFILE=paper trains the full grid first)
 ifneq ($(PROFILE),live)
-	$(PY) -m alcl.experiments --profile $(PROFILE) --records $(RECORDS) --jobs $(JOBS) $(if $(FRESH),--fresh)
+	$(PY) -m alcl.experiments --profile $(PROFILE) --records $(RECORDS) --jobs $(JOBS) $(CLUSTER) $(if $(FRESH),--fresh)
 endif
 	$(PY) notebooks/execute.py --jobs $(JOBS) $(NOTEBOOKS)
 	$(PY) -m alcl.readme
 
 notebooks: figures  ## the same: notebooks are executed, paired and their figures written together
 
-runs: $(READY)  ## the sweep alone: PROFILE=paper, JOBS=, FRESH=1; resumes where it stopped
-	$(PY) -m alcl.experiments --profile $(if $(filter live,$(PROFILE)),paper,$(PROFILE)) --records $(RECORDS) --jobs $(JOBS) $(if $(FRESH),--fresh)
+runs: $(READY)  ## the sweep alone: PROFILE=paper, JOBS=, FRESH=1, BACKEND=dask SCHEDULER=tcp://host:8786; resumes where it stopped
+	$(PY) -m alcl.experiments --profile $(if $(filter live,$(PROFILE)),paper,$(PROFILE)) --records $(RECORDS) --jobs $(JOBS) $(CLUSTER) $(if $(FRESH),--fresh)
 
 studies: $(READY)  ## the studies beyond the paper (DATASETS="digits mnist", JOBS=); resumes where it stopped
 	$(PY) -m alcl.studies --records $(RECORDS) --jobs $(JOBS) $(if $(DATASETS),--datasets $(DATASETS))
@@ -96,7 +100,7 @@ bench: $(READY)  ## what the loss costs beside its peers, about four minutes on 
 	$(PY) -m alcl.bench
 
 lock:  ## resolve every pin again (needs uv)
-	uv pip compile pyproject.toml --all-extras --universal --python-version 3.10 --no-annotate \
+	uv pip compile pyproject.toml --extra notebooks --extra dev --universal --python-version 3.10 --no-annotate \
 	  --custom-compile-command "make lock" --upgrade --output-file requirements.lock
 
 clean:  ## remove what can be made again, but not the environment

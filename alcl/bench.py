@@ -68,10 +68,12 @@ BASE, OURS, COMPILED = "MSE", "ALCL", "ALCL, compiled"
 # --- measuring ------------------------------------------------------------------------------------------------------
 
 
-def interleaved(calls: Mapping[str, Callable[[], Any]], threads: int = 1, rounds: int = 9, seconds: float = 0.02):
-    """Median milliseconds of every call; they take turns in blocks of about `seconds`."""
+def interleaved(
+    calls: Mapping[str, Callable[[], Any]], threads: int = 1, rounds: int = 9, seconds: float = 0.02
+) -> dict[str, float]:
+    """Median milliseconds of every call; they take turns in blocks of about `seconds` (0: one call a block)."""
     timers = {name: Timer("f()", globals={"f": call}, num_threads=threads) for name, call in calls.items()}
-    number = {name: max(1, int(seconds / timer.timeit(2).median)) for name, timer in timers.items()}
+    number = {name: max(1, int(seconds / timer.timeit(2).median)) if seconds else 1 for name, timer in timers.items()}
     blocks: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, timer in timers.items():
@@ -184,7 +186,7 @@ def run(quick: bool = False, progress: Callable[[str], None] = print) -> dict[st
     torch.manual_seed(0)
     shapes, network = (QUICK_SHAPES, QUICK_NETWORK) if quick else (SHAPES, NETWORK)
     threads = (1,) if quick or (os.cpu_count() or 1) < 2 else (1, 2)
-    timing = {"rounds": 2, "seconds": 1e-4} if quick else {}
+    timing = {"rounds": 2, "seconds": 0} if quick else {}
     before, rows = torch.get_num_threads(), []
 
     def add(what: str, values: Mapping[str, float], unit: str = "ms", **more: Any) -> None:
@@ -201,7 +203,7 @@ def run(quick: bool = False, progress: Callable[[str], None] = print) -> dict[st
                 if not quick and (compiled := compiled_call(shape)) is not None:
                     calls[COMPILED] = compiled
                 large = torch.Size(shape).numel() > 1e6
-                few = {"rounds": 5} if large and not quick else timing
+                few = {"rounds": 3, "seconds": 0} if large else timing
                 add("loss", interleaved(calls, count, **few), shape=list(shape), threads=count)
             steps = {name: step_call(PEERS[name](), network) for name in (BASE, OURS, "Barron")}
             steps["matrix multiplications"] = multiplications_call(network)
@@ -209,10 +211,10 @@ def run(quick: bool = False, progress: Callable[[str], None] = print) -> dict[st
         torch.set_num_threads(1)
         examples = 64 if quick else 10_000
         epochs = {name: epoch_call(PEERS[name], network, examples) for name in (BASE, OURS)}
-        add("epoch", interleaved(epochs, 1, rounds=2 if quick else 5), threads=1)
+        add("epoch", interleaved(epochs, 1, rounds=3, seconds=0), threads=1)
         for exponent in range(3, 5) if quick else range(4, 9):
             calls = {name: loss_call(PEERS[name](), (10**exponent,)) for name in (BASE, OURS)}
-            times = interleaved(calls, 1, **(timing if exponent < 7 else {"rounds": 3, "seconds": 1e-4}))
+            times = interleaved(calls, 1, **(timing if exponent < 7 else {"rounds": 3, "seconds": 0}))
             add("elements", times, shape=[10**exponent], threads=1)
             del calls
         shape = shapes[-1]

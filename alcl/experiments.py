@@ -3,7 +3,23 @@
     y = noise(x), not clipped; the network sees clamp(y, -1, 2) and is trained to reproduce y. Clean images and labels
     appear in evaluation only (and in tuning GCL, in its favour). So the loss alone decides what is signal.
 
-Run from a shell:  python -m alcl.experiments --profile live --jobs 2 --store build/live
+Run from a shell:  python -m alcl.experiments --profile live --jobs 2 --records build/live
+
+On a cluster the same sweep goes through dask (or ray); this process stays the one writer of records:
+
+    dask scheduler                                                     on one machine; it prints its address
+    dask worker tcp://host:8786 --nworkers 16 --nthreads 1             on every other, in this environment
+    make runs BACKEND=dask SCHEDULER=tcp://host:8786
+
+With Slurm, dask-jobqueue starts both; the sweep may begin at once, and workers join as the queue lets them:
+
+    from dask_jobqueue import SLURMCluster
+    cluster = SLURMCluster(cores=16, processes=16, memory="32GB", walltime="08:00:00")
+    cluster.scale(jobs=10)
+    run_profile("paper", "paper_figures/records", backend="dask", scheduler=cluster.scheduler_address)
+
+Runs are CPU work: these networks are too small to fill a GPU. A study with larger ones would place one worker on each
+GPU of a machine, `CUDA_VISIBLE_DEVICES=k dask worker ... --nworkers 1 --nthreads 1`, so that none knows another.
 """
 
 from __future__ import annotations
@@ -11,12 +27,14 @@ from __future__ import annotations
 import argparse
 import functools
 import hashlib
+import importlib.util
 import json
 import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -378,6 +396,48 @@ def _work(config: Run) -> dict[str, Any]:
     return _attempt(config)
 
 
+#: Where a sweep's workers are: processes of this machine, or a cluster of dask's or ray's.
+BACKENDS = ("loky", "dask", "ray")
+
+
+def check_backend(backend: str, scheduler: str | None) -> None:
+    """Raises ValueError for an unknown backend, one that is not installed, or one without its scheduler."""
+    _one_of("backend", backend, BACKENDS)
+    package = {"dask": "distributed", "ray": "ray"}.get(backend)
+    if package and importlib.util.find_spec(package) is None:
+        raise ValueError(f"backend {backend!r} needs the package {package}, which is not installed")
+    if backend == "dask" and not scheduler:
+        raise ValueError("scheduler must be the address of a dask scheduler, such as tcp://host:8786; got none")
+    if backend == "loky" and scheduler:
+        raise ValueError(f"scheduler belongs to the backends dask and ray; got {scheduler!r} with loky")
+
+
+@contextmanager
+def _workers(jobs: int, backend: str, scheduler: str | None) -> Iterator[joblib.Parallel]:
+    """joblib's workers. Every run is a task of its own, and a cluster is given all tasks at once: workers that come
+    later find work, an idle one takes it from a busy one, and what a lost one had in hand goes to another."""
+    parallel = functools.partial(joblib.Parallel, return_as="generator_unordered", batch_size=1)
+    if backend == "loky":
+        yield parallel(n_jobs=jobs)
+    elif backend == "dask":
+        from distributed import Client
+
+        # Ten minutes for the first worker: a cluster's queue may be long.
+        with (
+            Client(scheduler, set_as_default=False) as client,
+            joblib.parallel_config("dask", client=client, n_jobs=-1, wait_for_workers_timeout=600),
+        ):
+            yield parallel(pre_dispatch="all")
+    else:
+        import ray
+        from ray.util.joblib import register_ray
+
+        ray.init(address=scheduler or "auto", ignore_reinit_error=True)
+        register_ray()
+        with joblib.parallel_config("ray", n_jobs=-1):
+            yield parallel(pre_dispatch="all")
+
+
 def sweep(
     runs: Iterable[Run],
     store: RecordStore,
@@ -385,6 +445,8 @@ def sweep(
     fresh: bool = False,
     progress: bool = True,
     description: str = "runs",
+    backend: str = "loky",
+    scheduler: str | None = None,
 ) -> list[dict[str, Any]]:
     """Run what `store` does not hold yet, in the order given, and append each record as it completes.
 
@@ -394,13 +456,17 @@ def sweep(
     Args:
         runs: configurations; repeated digests run once.
         store: the only writer is this process.
-        jobs: worker processes, one thread each.
+        jobs: worker processes of this machine, one thread each; a cluster uses all it has.
         fresh: run also what is recorded, and replace those records.
         progress: a bar with the time left (on a terminal; TQDM_DISABLE=1 silences it).
+        backend, scheduler: "loky" for processes here; "dask" or "ray" for the cluster whose scheduler has this address.
+            Its workers need this package and the data sets. A lost worker costs time, not records.
 
     Raises:
+        ValueError: see `check_backend`; nothing has been run then.
         RuntimeError: after everything else has run, if runs failed; it names them.
     """
+    check_backend(backend, scheduler)
     runs = list({config.digest: config for config in runs}.values())
     there = {record["digest"]: record for record in store.read()}
     todo = [config for config in runs if fresh or config.digest not in there]
@@ -409,17 +475,17 @@ def sweep(
         for name in sorted({config.dataset for config in todo}):
             _load(name)  # a missing data set is one clear error here, before any work
         # With one job there is no pool: the caller's process and thread count do the work.
-        results: Iterator[dict[str, Any]] = (
-            map(_attempt, todo)
-            if jobs == 1
-            else joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(joblib.delayed(_work)(c) for c in todo)
-        )
-        for record in tqdm(results, total=len(todo), desc=description, disable=None if progress else True):
-            if "error" in record:
-                failed.append(record)
-                continue
-            store.append(record, replace=fresh)
-            there[record["digest"]] = record
+        alone = backend == "loky" and jobs == 1
+        with nullcontext() if alone else _workers(jobs, backend, scheduler) as parallel:
+            results: Iterator[dict[str, Any]] = (
+                map(_attempt, todo) if alone else parallel(joblib.delayed(_work)(config) for config in todo)
+            )
+            for record in tqdm(results, total=len(todo), desc=description, disable=None if progress else True):
+                if "error" in record:
+                    failed.append(record)
+                    continue
+                store.append(record, replace=fresh)
+                there[record["digest"]] = record
     if failed:
         lines = "\n".join(f"  {json.dumps(r['config'])}: {r['error']}" for r in failed)
         raise RuntimeError(f"{len(failed)} of {len(todo)} runs failed; the others are recorded:\n{lines}")
@@ -588,15 +654,23 @@ def study_store(folder: str | Path, dataset: str) -> RecordStore:
 
 
 def run_profile(
-    name: str, folder: str | Path, jobs: int = 1, fresh: bool = False, progress: bool = True
+    name: str,
+    folder: str | Path,
+    jobs: int = 1,
+    fresh: bool = False,
+    progress: bool = True,
+    backend: str = "loky",
+    scheduler: str | None = None,
 ) -> list[dict[str, Any]]:
     """Run what `folder` does not hold of a profile, in the profile's order; returns its records, tuning included.
 
     Raises:
         ValueError: unknown profile. FileNotFoundError: a data set is at hand nowhere; nothing has been run then.
     """
+    check_backend(backend, scheduler)
+    where = {"jobs": jobs, "fresh": fresh, "progress": progress, "backend": backend, "scheduler": scheduler}
     if name == DEVELOPMENT:
-        return sweep(development_runs(), study_store(folder, name), jobs, fresh, progress, description=name)
+        return sweep(development_runs(), study_store(folder, name), description=name, **where)
     _one_of("profile", name, (*PROFILES, DEVELOPMENT))
     profile = PROFILES[name]
     for dataset in profile.datasets:
@@ -607,7 +681,7 @@ def run_profile(
         for level in profile.partial_levels if last and profile.partial_levels else profile.levels:
             for dataset in profile.datasets:
                 store = study_store(folder, dataset)
-                work = functools.partial(sweep, store=store, jobs=jobs, fresh=fresh, progress=progress)
+                work = functools.partial(sweep, store=store, **where)
                 tuning: list[dict[str, Any]] = []
                 if "gcl" in methods:
                     for at in dict.fromkeys((KEPT_LEVEL, level)):
@@ -693,6 +767,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--profile", default="paper", help=f"one of {', '.join((*PROFILES, DEVELOPMENT))}")
     parser.add_argument("--records", default="paper_figures/records", help="folder of the record stores")
     parser.add_argument("--jobs", type=int, default=1, help="worker processes, one thread each")
+    parser.add_argument("--backend", default="loky", help=f"where the workers are: one of {', '.join(BACKENDS)}")
+    parser.add_argument("--scheduler", help="address of the cluster's scheduler, such as tcp://host:8786")
     parser.add_argument("--fresh", action="store_true", help="run again what is recorded")
     parser.add_argument("--audit", type=int, metavar="N", help="rerun N records of the profile's data sets and compare")
     parser.add_argument("--seed", type=int, default=0, help="draws the records to audit")
@@ -701,7 +777,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.audit is not None:
             _one_of("profile", options.profile, PROFILES)
             return _print_audit(Path(options.records), PROFILES[options.profile].datasets, options.audit, options.seed)
-        run_profile(options.profile, options.records, options.jobs, options.fresh)
+        cluster = {"backend": options.backend, "scheduler": options.scheduler}
+        run_profile(options.profile, options.records, options.jobs, options.fresh, **cluster)
     except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -30,9 +30,9 @@ MACHINES = {
 
 
 def direct(project):
-    """Direct dependencies, those of the extras included."""
-    extras = project.get("optional-dependencies", {})
-    return [Requirement(line) for group in (project["dependencies"], *extras.values()) for line in group]
+    """Direct dependencies, those of the extras included; but not a cluster's software, which the cluster pins."""
+    extras = [group for name, group in project.get("optional-dependencies", {}).items() if name != "cluster"]
+    return [Requirement(line) for group in (project["dependencies"], *extras) for line in group]
 
 
 def pins(lock):
