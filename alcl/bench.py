@@ -86,6 +86,8 @@ def loss_call(criterion: Callable[[Tensor, Tensor], Tensor], shape: Sequence[int
     g = torch.Generator().manual_seed(0)
     input = torch.rand(shape, generator=g).requires_grad_()
     target = input.detach() + 0.1 * torch.empty(shape).cauchy_(generator=g)
+    if isinstance(criterion, nn.Module):
+        criterion.eval()  # nobody trains it here, which in training it would remark upon
 
     def call() -> None:
         input.grad = None

@@ -49,7 +49,7 @@ from .datasets import DATASETS, Dataset, load_dataset, split_validation
 from .losses import LOSSES, make_loss
 from .models import MODELS, make_model
 from .records import RecordStore
-from .training import SCHEDULES, fit
+from .training import SCHEDULES, History, fit
 
 #: Raised whenever a change makes old records incomparable with new ones; part of every digest.
 PROTOCOL = 1
@@ -336,8 +336,14 @@ def run(config: Run, progress: bool = False) -> dict[str, Any]:
     """
     start = time.perf_counter()
     model, _, history, task = train(config, _shared_task(config), progress=progress)
+    return record_of(config, model, history, task, time.perf_counter() - start)
+
+
+def record_of(config: Run, model: torch.nn.Module, history: History, task: Task, seconds: float) -> dict[str, Any]:
+    """Evaluate a trained model; the record of its run. `seconds`: what drawing the noise and training took."""
     trained = time.perf_counter()
     metrics = evaluate(model, task)
+    evaluated = time.perf_counter() - trained
     return {
         "digest": config.digest,
         "config": config.config(),
@@ -348,8 +354,8 @@ def run(config: Run, progress: bool = False) -> dict[str, Any]:
         },
         "seconds": {
             "fit": round(history.seconds, 3),
-            "evaluate": round(time.perf_counter() - trained, 3),
-            "total": round(time.perf_counter() - start, 3),
+            "evaluate": round(evaluated, 3),
+            "total": round(seconds + evaluated, 3),
         },
         "environment": environment(),
         "data": _load(config.dataset).checksum,
