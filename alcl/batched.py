@@ -4,9 +4,9 @@
 trains them at once. Each run keeps its own noise, initialisation and batches, so that its record is the sequential
 one up to rounding: sums run in another order, and training magnifies that. `TOLERANCE` is what tests allow.
 
-It pays where a step is launches rather than arithmetic, as on a GPU. On a CPU it was measured to be no faster than runs
-one after another (vmap cannot take the loss's scalar shortcut), so that sweeps do not use it; time `train` against
-`experiments.train` before you do.
+It pays where a step is launches rather than arithmetic, as on a GPU (not measured here). On one CPU core, five runs at
+once took 0.8 times the time of five in turn with MSE on the digits, and 1.0 to 1.4 times with ALCL, whose scalar
+shortcut vmap cannot take; so sweeps train run by run. Time `train` against `experiments.train` before you use it.
 """
 
 from __future__ import annotations
