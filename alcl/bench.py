@@ -340,9 +340,9 @@ def write(result: Mapping[str, Any]) -> Path:
     path.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     linear, beside = draw(result)
     origin = {"notebook": SOURCE, "parameters": result["machine"]}
-    figures.save(linear, "fig08a_elements", **origin)
-    figures.save(beside, "fig08b_peers", **origin)
-    figures.save_table(summary(result), "table08_speed", **origin)
+    figures.save(linear, "fig11a_elements", **origin)
+    figures.save(beside, "fig11b_peers", **origin)
+    figures.save_table(summary(result), "table11_speed", **origin)
     return path
 
 

@@ -29,7 +29,7 @@ def test_what_is_written(quick):
     assert result["machine"]["torch"] in torch.__version__
     manifest = json.loads((quick / "manifest.json").read_text())
     assert {entry["notebook"] for entry in manifest.values()} == {bench.SOURCE}
-    assert set(manifest) == {"fig08a_elements", "fig08b_peers", "table08_speed"}
+    assert set(manifest) == {"fig11a_elements", "fig11b_peers", "table11_speed"}
 
 
 def test_the_summary_is_made_of_the_rows(quick):
