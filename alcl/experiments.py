@@ -30,7 +30,7 @@ from . import evaluation, noise
 from .datasets import DATASETS, Dataset, load_dataset, split_validation
 from .losses import LOSSES, make_loss
 from .models import MODELS, make_model
-from .records import RecordStore
+from .records import DigestTaken, RecordStore
 from .training import SCHEDULES, fit
 
 #: Raised whenever a change makes old records incomparable with new ones; part of every digest.
@@ -378,6 +378,15 @@ def _work(config: Run) -> dict[str, Any]:
     return _attempt(config)
 
 
+def _keep(store: RecordStore, record: dict[str, Any], replace: bool) -> dict[str, Any]:
+    """Append a record, unless another sweep on this store was faster: then that sweep's record counts."""
+    try:
+        store.append(record, replace=replace)
+    except DigestTaken:
+        return next(other for other in store.read() if other["digest"] == record["digest"])
+    return record
+
+
 def sweep(
     runs: Iterable[Run],
     store: RecordStore,
@@ -393,7 +402,7 @@ def sweep(
 
     Args:
         runs: configurations; repeated digests run once.
-        store: the only writer is this process.
+        store: where records go. Two sweeps on one store do no harm: a run that both began is recorded once.
         jobs: worker processes, one thread each.
         fresh: run also what is recorded, and replace those records.
         progress: a bar with the time left (on a terminal; TQDM_DISABLE=1 silences it).
@@ -418,8 +427,7 @@ def sweep(
             if "error" in record:
                 failed.append(record)
                 continue
-            store.append(record, replace=fresh)
-            there[record["digest"]] = record
+            there[record["digest"]] = _keep(store, record, replace=fresh)
     if failed:
         lines = "\n".join(f"  {json.dumps(r['config'])}: {r['error']}" for r in failed)
         raise RuntimeError(f"{len(failed)} of {len(todo)} runs failed; the others are recorded:\n{lines}")
