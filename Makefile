@@ -33,7 +33,7 @@ endif
 export SOURCE_DATE_EPOCH := 0
 export PYTHONHASHSEED := 0
 
-.PHONY: help setup figures test test-deep test-oldest oldest runs studies notebooks check audit bench lock clean mutants
+.PHONY: help setup figures test test-deep test-oldest oldest runs studies notebooks check audit bench lock clean mutants determinism
 
 help:  ## print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ test-oldest:  ## the tests of alcl with the oldest supported dependencies (PYTHO
 
 mutants: $(READY)  ## write tests/mutants.md: which check notices which mutant of the loss
 	PYTHONPATH=$(CURDIR) $(PY) tests/test_losses.py
+
+determinism: $(READY)  ## measure what runs depend on beside their configuration (needs ALCL_DATA); the audit rests on it
+	PYTHONPATH=$(CURDIR) $(PY) tests/measure_determinism.py
 
 check: $(READY)  ## lint, format, pip check, pairing of notebooks
 	$(PY) -m ruff check .
