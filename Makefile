@@ -37,7 +37,7 @@ endif
 export SOURCE_DATE_EPOCH := 0
 export PYTHONHASHSEED := 0
 
-.PHONY: help setup figures test test-deep test-oldest oldest runs studies notebooks check audit bench lock clean
+.PHONY: help setup figures test test-deep test-oldest oldest runs studies notebooks check audit bench lock clean mutants determinism
 
 help:  ## print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,12 @@ test-oldest:  ## the tests of alcl with the oldest supported dependencies (PYTHO
 	  pytest hypothesis mpmath sympy packaging nbformat nbclient jupytext papermill ipykernel
 	$(OLDEST)/bin/python -m pip check
 	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) $(OLDEST)/bin/python -m pytest -p no:cacheprovider $(LIBRARY)
+
+mutants: $(READY)  ## write tests/mutants.md: which check notices which mutant of the loss
+	PYTHONPATH=$(CURDIR) $(PY) tests/test_losses.py
+
+determinism: $(READY)  ## measure what runs depend on beside their configuration (needs ALCL_DATA); the audit rests on it
+	PYTHONPATH=$(CURDIR) $(PY) tests/measure_determinism.py
 
 check: $(READY)  ## lint, format, pip check, pairing of notebooks
 	$(PY) -m ruff check .

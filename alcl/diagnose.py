@@ -416,11 +416,19 @@ def _draw_history(ax, found: Diagnosis, gray: str) -> None:
     colours = {"alpha": figures.COLORS["mse"], "beta": figures.COLORS["alcl"], "kappa": figures.COLORS["huber"]}
     colours |= {"dof": colours["alpha"], "scale": colours["beta"]}
     for name, values in found._history.items():
-        ax.plot(values, color=colours.get(name, gray), label=name)
+        ax.plot(values, color=colours.get(name, gray))
+        ax.annotate(
+            name,
+            (len(values) - 1, values[-1]),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            color=colours.get(name),
+        )
+    ax.margins(x=0.02)
     ax.set_yscale("log")
     ax.set(xlabel="epoch", ylabel="value")
     finding = found.finding("learning")
     bounds = [name for name in ("scale", "shape") if not found.finding(name).good]
     settled = f"Settled, the {' and the '.join(bounds)} at the bound" if bounds else "Settled"
     ax.set_title(settled if finding.good else finding.text.split(":")[0].capitalize())
-    ax.legend()

@@ -48,7 +48,7 @@ from . import evaluation, noise
 from .datasets import DATASETS, Dataset, load_dataset, split_validation
 from .losses import LOSSES, make_loss
 from .models import MODELS, make_model
-from .records import RecordStore
+from .records import DigestTaken, RecordStore
 from .training import SCHEDULES, History, fit
 
 #: Raised whenever a change makes old records incomparable with new ones; part of every digest.
@@ -444,6 +444,15 @@ def _workers(jobs: int, backend: str, scheduler: str | None) -> Iterator[joblib.
             yield parallel(pre_dispatch="all")
 
 
+def _keep(store: RecordStore, record: dict[str, Any], replace: bool) -> dict[str, Any]:
+    """Append a record, unless another sweep on this store was faster: then that sweep's record counts."""
+    try:
+        store.append(record, replace=replace)
+    except DigestTaken:
+        return next(other for other in store.read() if other["digest"] == record["digest"])
+    return record
+
+
 def sweep(
     runs: Iterable[Run],
     store: RecordStore,
@@ -461,7 +470,7 @@ def sweep(
 
     Args:
         runs: configurations; repeated digests run once.
-        store: the only writer is this process.
+        store: where records go. Two sweeps on one store do no harm: a run that both began is recorded once.
         jobs: worker processes of this machine, one thread each; a cluster uses all it has.
         fresh: run also what is recorded, and replace those records.
         progress: a bar with the time left (on a terminal; TQDM_DISABLE=1 silences it).
@@ -490,8 +499,7 @@ def sweep(
                 if "error" in record:
                     failed.append(record)
                     continue
-                store.append(record, replace=fresh)
-                there[record["digest"]] = record
+                there[record["digest"]] = _keep(store, record, replace=fresh)
     if failed:
         lines = "\n".join(f"  {json.dumps(r['config'])}: {r['error']}" for r in failed)
         raise RuntimeError(f"{len(failed)} of {len(todo)} runs failed; the others are recorded:\n{lines}")

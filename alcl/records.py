@@ -26,7 +26,11 @@ from filelock import FileLock
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Problem", "RecordStore", "to_frame"]
+__all__ = ["DigestTaken", "Problem", "RecordStore", "to_frame"]
+
+
+class DigestTaken(ValueError):
+    """Another record in the store has this digest."""
 
 
 class Problem(NamedTuple):
@@ -65,8 +69,8 @@ class RecordStore:
             replace: a record that has the same digest is replaced, in its place, instead of refused.
 
         Returns False, and writes nothing, if this very record is there already; else True. Raises ValueError for a
-        record without a digest, with values that are not JSON, or with a digest that is taken; OSError naming the
-        file when it cannot be written, in which case the file is as it was.
+        record without a digest or with values that are not JSON, DigestTaken (a ValueError) for one that is taken;
+        OSError naming the file when it cannot be written, in which case the file is as it was.
         """
         content = _strict(record, "record")
         digest = content.get("digest") if isinstance(content, dict) else None
@@ -84,7 +88,7 @@ class RecordStore:
                 if taken and lines[taken - 1].rstrip(b"\n") == line:
                     return False
                 if taken and not replace:
-                    raise ValueError(
+                    raise DigestTaken(
                         f"record: digest {digest!r} is taken by another record, line {taken} of {self.path}; "
                         "pass replace=True to put this one in its place"
                     )

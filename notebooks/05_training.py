@@ -423,6 +423,20 @@ if default:
     _ = figures.save(fig, "fig05c_residuals", notebook="05_training", **origin)
 
 # %% [markdown]
+# `alcl.diagnose` says the same in words, for residuals of your own: whether scale or shape sit at a bound, how many
+# residuals are exactly zero, whether they are symmetric, whether the density is rejected by a test that knows how many
+# they are, and whether the parameters have settled. A line that begins with LOOK deserves one.
+
+# %%
+from alcl.diagnose import diagnose
+
+found = diagnose(criterion, e, results["alcl"][2])
+print(found)
+fig = found.draw()
+if default:
+    _ = figures.save(fig, "fig05e_diagnosis", notebook="05_training", **origin)
+
+# %% [markdown]
 # ## 7 · What the probe sees
 #
 # Downstream accuracy is that of a logistic regression on the codes: fitted to the codes of the *noisy* training images

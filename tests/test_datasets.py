@@ -5,6 +5,7 @@ import hashlib
 import os
 import pickle
 import pickletools
+import shutil
 import socket
 import struct
 import time
@@ -450,6 +451,35 @@ def test_a_half_extracted_copy_is_not_taken_for_data(monkeypatch, tmp_path):
     images.write_bytes(images.read_bytes()[:5000])
     with pytest.raises(FileNotFoundError, match="torchvision files there"):
         load_dataset("mnist", tmp_path)
+
+
+@pytest.mark.parametrize("download", [False, True])
+def test_a_pickle_among_cifars_batches_runs_nothing(download, monkeypatch, tmp_path):
+    """Even one whose md5 sum is the right one."""
+
+    class Bomb:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "boom"),))
+
+    write_as_torchvision_does("cifar10", tmp_path, small("cifar10", monkeypatch), monkeypatch)
+    batch = tmp_path / "cifar-10-batches-py" / tv.CIFAR10.train_list[0][0]
+    batch.write_bytes(pickle.dumps({"data": np.zeros((2, 3072), np.uint8), "labels": [0, Bomb()]}))
+    listed = [[batch.name, md5(batch)], *tv.CIFAR10.train_list[1:]]
+    monkeypatch.setattr(tv.CIFAR10, "train_list", listed)
+    if download:  # it arrives by network, checksum and all
+        source = tmp_path / "cifar-10-batches-py"
+        monkeypatch.setattr(tv.CIFAR10, "download", lambda self: shutil.copytree(source, f"{self.root}/{source.name}"))
+        root = tmp_path / "elsewhere"
+        with pytest.raises(RuntimeError, match=r"refers to (posix|nt)\.mkdir, which no array of numbers needs"):
+            load_dataset("cifar10", root, download=True)
+        assert not list(root.glob("*.npz"))
+    else:
+        with pytest.raises(FileNotFoundError, match=r"refers to (posix|nt)\.mkdir"):
+            load_dataset("cifar10", tmp_path)
+    assert not (tmp_path / "boom").exists()
+    with batch.open("rb") as stream:
+        pickle.load(stream)
+    assert (tmp_path / "boom").exists()  # so it was armed
 
 
 def test_corrupted_torchvision_files_are_refused_by_their_md5(monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 """pyproject.toml has ranges, requirements.lock pins, environment.yml installs them: the three agree."""
 
 import re
+import subprocess
 import sys
 from importlib.metadata import distributions
 from pathlib import Path
@@ -118,6 +119,21 @@ def test_lock_has_one_pin_within_range_for_each_direct_dependency():
 
 def test_environment_yml_installs_the_lock():
     assert conda_disagreements(CONDA, PROJECT, LOCK) == []
+
+
+def test_make_oldest_names_the_lower_end_of_every_direct_dependency():
+    pinned = subprocess.run(["make", "--silent", "oldest"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    oldest = {pin.name: str(pin.specifier)[2:] for pin in map(Requirement, pinned.split())}
+    lower = {}
+    for text in PROJECT["dependencies"]:
+        requirement = Requirement(text)
+        lower[requirement.name] = next(each.version for each in requirement.specifier if each.operator == ">=")
+    assert oldest == lower
+
+
+def test_pip_check_is_clean(locked_environment):
+    done = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 def here():

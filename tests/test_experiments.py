@@ -346,3 +346,13 @@ def test_a_cell_runs_every_method_once_a_seed_and_gcl_at_its_tuned_settings():
     assert sum(c.loss == "mse" for c in runs) == 2
     assert len(runs) == len({c.digest for c in runs})
     assert records[3]["config"]["options"] in [c.config()["options"] for c in runs if c.seed == 0]
+
+
+def test_the_audits_tolerance_covers_what_was_measured():
+    """determinism.json, by `make determinism`: the same runs with two threads, and without vector instructions."""
+    table = json.loads((Path(__file__).with_name("determinism.json")).read_text("utf-8"))
+    for name in ("two threads", "another processor"):
+        assert len(table[name]) == len(table["metrics"]) == len(table["runs"]) > 0
+        for difference in table[name]:
+            assert set(difference) == set(experiments.AUDIT_TOLERANCE)
+            assert all(difference[m] <= bound / 10 for m, bound in experiments.AUDIT_TOLERANCE.items())

@@ -12,6 +12,7 @@ import math
 import types
 import warnings
 from functools import partial
+from pathlib import Path
 
 import mpmath
 import numpy as np
@@ -1145,10 +1146,23 @@ def substituted_kappa(L):
     close(got.item(), -stats.t.logpdf(1.0, 5.0), 1e-5)
 
 
+def nonfinite(L):
+    """Bounded losses hide an infinite residual from the value."""
+    for loss in (L.ALCLoss(), L.GeneralizedCorrentropyLoss(), L.ALCLoss(reduction="none")):
+        for bad in (math.nan, math.inf):
+            message = ""
+            try:
+                loss(torch.tensor([1.0, bad]), torch.zeros(2))
+            except ValueError as error:
+                message = str(error)
+            assert "got 1 of 2 that are not" in message
+        assert loss(torch.tensor([1.0, 3e38]), torch.zeros(2)).isfinite().all()
+
+
 BATTERY = (
     value, residual_gradient, parameter_gradients, second_derivatives, at_zero, extremes, small_residuals, likelihoods,
     reductions, normaliser_can_be_left_out, parameters_come_back, floors, half_precision, integers, groups, warning,
-    substituted_kappa,
+    substituted_kappa, nonfinite,
 )  # fmt: skip
 
 
@@ -1282,6 +1296,10 @@ MUTANTS = [
      "if self.training and not", "if False and not"),
     ("false alarm", losses, "warning",
      "all(map(torch.equal, learnable, first))", "True"),
+    ("NaN let through", losses, "nonfinite",
+     "        if not finite:\n", "        if finite is None:\n"),
+    ("infinite residuals hidden by a bounded loss", losses, "nonfinite",
+     "    _bounded = True\n", "    _bounded = False\n"),
 ]  # fmt: skip
 
 
@@ -1306,10 +1324,43 @@ def test_the_battery_accepts_the_original(patience):
     assert rejections(mutant(losses, "", "")) == []  # rebuilt from its source, too
 
 
+#: Which check notices which mutant, written by `make mutants`.
+TABLE = Path(__file__).with_name("mutants.md")
+
+
+def mutants_table():
+    """Every mutant with the checks that reject it, as Markdown."""
+    rows = ["| what is wrong | in | noticed by |", "|---|---|---|"]
+    for wrong, module, _, old, new in MUTANTS:
+        noticed = ", ".join(dict.fromkeys(rejections(mutant(module, old, new))))
+        rows.append("| " + wrong.replace("|", "\\|") + f" | {module.__name__} | {noticed} |")
+    head = (
+        f"# {len(MUTANTS)} mutants of the loss\n\nWritten by `make mutants` from `MUTANTS` and `BATTERY` in "
+        "[test_losses.py](test_losses.py): each mutant is the source with one text replaced, run against every check. "
+        "A test fails when a row is no longer true.\n\n"
+    )
+    return head + "\n".join(rows) + "\n"
+
+
+def tabled():
+    rows = [line[2:-2].rsplit(" | ", 2) for line in TABLE.read_text("utf-8").splitlines()[6:]]
+    return {wrong.replace("\\|", "|"): checks.split(", ") for wrong, _, checks in rows}
+
+
 @pytest.mark.parametrize(("wrong", "module", "check", "old", "new"), MUTANTS, ids=[m[0] for m in MUTANTS])
 def test_every_mutant_is_noticed(wrong, module, check, old, new):
-    assert check in rejections(mutant(module, old, new))
+    noticed = rejections(mutant(module, old, new))
+    assert check in noticed
+    assert set(tabled()[wrong]) <= set(noticed), "run make mutants"
+
+
+def test_the_table_lists_every_mutant():
+    assert list(tabled()) == [wrong for wrong, *_ in MUTANTS], "run make mutants"
 
 
 def test_every_check_is_what_some_mutant_is_listed_for():
     assert {check for _, _, check, _, _ in MUTANTS} == {check.__name__ for check in BATTERY}
+
+
+if __name__ == "__main__":
+    TABLE.write_text(mutants_table(), "utf-8")

@@ -93,6 +93,45 @@ def empty_phrases(path):
     return re.findall(r"it can be shown|clearly,|obviously|it is easy to see|left to the reader", words, re.IGNORECASE)
 
 
+#: A number that a reader takes for a result: with a decimal point, or before a unit of what is measured here.
+NUMBER = re.compile(
+    r"(?<![\w.,:/-])(\d[\d,]*\.\d+|\d+(?=\s*(?:%|percent|dB|points|times|seconds|minutes)))(?![\w]|\.\d)"
+)
+#: Numbers that no cell prints because a definition fixes them: notebook -> number -> where it is defined.
+DEFINED = {"06_benchmark": {"95": "alcl.analysis: the level of every interval"}}
+
+
+def unproduced(path):
+    """Numbers in the prose of a notebook that stand in no output and no code of it.
+
+    The convention: a result is quoted as a cell prints it. Not prose are formulas, `code`, headings, tables, quotations
+    and boxes (blockquotes), links, and the numbers of somebody's theorems. A percentage may be printed as a fraction.
+    """
+    cells, produced = nbformat.read(path, 4).cells, set()
+    for cell in cells:
+        if cell.cell_type == "code":
+            data = [output.get("data", {}) for output in cell.outputs]
+            texts = [cell.source, *(output.get("text", "") for output in cell.outputs)]
+            texts += [entry.get(kind, "") for entry in data for kind in ("text/plain", "text/html", "text/markdown")]
+            produced |= {
+                float(number) for text in texts for number in re.findall(r"\d+(?:\.\d+)?", text.replace(",", ""))
+            }
+    problems = []
+    for number, cell in enumerate(cells, start=1):
+        if cell.cell_type != "markdown":
+            continue
+        prose = re.sub(r"```.*?```", " ", cell.source, flags=re.DOTALL)
+        prose = "\n".join(line for line in prose.splitlines() if not line.lstrip().startswith((">", "#", "|")))
+        prose = re.sub(r"\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|\]\([^)]*\)", " ", prose, flags=re.DOTALL)
+        prose = re.sub(r"(Theorem|Lemma|Section|Chapter|Corollary|Equation)s?\s+\d+(\.\d+)*", " ", prose)
+        for found in NUMBER.finditer(prose):
+            value = float(found[1].replace(",", ""))
+            known = produced | {float(n) for n in DEFINED.get(path.stem, {})}
+            if value not in known and round(value / 100, 10) not in known:
+                problems.append(f"cell {number}: no cell produced {found[0]}")
+    return problems
+
+
 def saved_names(source):
     """Patterns of the names under which a notebook's source saves figures and tables; None for one not written out.
 
@@ -154,6 +193,9 @@ class TestExecuted:
 
     def test_says_what_the_reader_will_do_learn_and_need(self, path):
         assert header_gaps(path) == []
+
+    def test_numbers_in_prose_come_from_cells(self, path):
+        assert unproduced(path) == []
 
     def test_has_no_long_cell(self, path):
         assert long_cells(path) == []
@@ -264,6 +306,23 @@ def test_gate_long_cells(tmp_path):
     path = tmp_path / "01_a.ipynb"
     assert long_cells(write(path, [code("\n".join("1" * 20)), nbformat.v4.new_markdown_cell("\n" * 40)])) == []
     assert long_cells(write(path, [code(), code("\n".join("1" * 21))])) == ["cell 2: 21 lines"]
+
+
+@pytest.mark.parametrize(
+    ("prose", "problem"),
+    [
+        ("It reaches 31.7 dB.", "31.7"),
+        ("It loses 12 % of them.", "12"),
+        ("It took 3 times as long.", "3"),
+        ("It reaches 25.50 dB, or 1,234.5 in all; 7% and 40 percent.", None),
+        ("By Theorem 5.21 and Lemma 7.6, $x = 31.7$, `31.7`.\n> 31.7 dB\n\n## 31.7 dB\n| 31.7 |", None),
+        ("Version 3 of 12 images, notebook 01, [x](a/31.7).", None),
+    ],
+)
+def test_gate_prose_numbers(tmp_path, prose, problem):
+    cells = [code("x = 0.4", outputs=printed("psnr 25.5, 1234.5, 0.07")), nbformat.v4.new_markdown_cell(prose)]
+    found = unproduced(write(tmp_path / "01_x.ipynb", cells))
+    assert found == ([] if problem is None else [f"cell 2: no cell produced {problem}"])
 
 
 @pytest.mark.parametrize("text", ["# Obviously so", "# and it can\n# be shown that", "x = 1  # clearly, one"])
