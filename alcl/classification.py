@@ -289,7 +289,7 @@ def _at(values: Tensor, labels: Tensor) -> Tensor:
 
 
 def _wrong(log_p: Tensor, labels: Tensor) -> Tensor:
-    """1 - p_y, to full precision where p_y is close to 1."""
+    """1 - p_y."""
     return -torch.expm1(_at(log_p, labels))
 
 
