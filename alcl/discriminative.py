@@ -2,8 +2,8 @@
 
 The loss (arXiv 2405.18499) shapes the penultimate features f of a classifier: features of clean and of noisy views are
 pulled to running class means of the clean ones, and the means are pushed away from the decision hyperplanes of the
-last layer. Notebook 09 derives it and tests its claim. `input_curvature` and its neighbours measure how curved a loss
-is in its input, exactly and by random projections.
+last layer. Notebook 09 derives it and tests its claim, under the perturbations listed here. `input_hessians` and its
+neighbours measure how curved a loss is in its input, exactly and by random projections.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .classifiers import Classifier
+from .noise import MixedNoise, StudentTNoise
 
 __all__ = [
+    "PERTURBATIONS",
     "TRAININGS",
     "DiscriminativeLoss",
     "finite_difference_curvature",
     "fit_classifier",
     "hutchinson_trace",
     "input_hessians",
+    "perturb",
     "plane_distances",
 ]
 
@@ -229,3 +232,63 @@ def finite_difference_curvature(
         _, there = _gradient(model, images + h * g, labels)
         total += ((there - start) / h).flatten(1).square().sum(1)
     return total / draws
+
+
+# --- perturbations of the input -------------------------------------------------------------------------------------
+
+
+def _gaussian(x: Tensor, level: float, generator: torch.Generator) -> Tensor:
+    return x + level * torch.randn(x.shape, generator=generator)
+
+
+def _uniform(x: Tensor, level: float, generator: torch.Generator) -> Tensor:
+    return x + level * (2 * torch.rand(x.shape, generator=generator) - 1)
+
+
+def _patch(x: Tensor, level: float, generator: torch.Generator) -> Tensor:
+    """A gray square at a random place; `level` is its side, in sides of the image."""
+    rows, columns = x.shape[-2:]
+    side = round(level * min(rows, columns))
+    top, left = (torch.randint(n - side + 1, (len(x),), generator=generator) for n in (rows, columns))
+    down = torch.arange(rows) - top[:, None]
+    right = torch.arange(columns) - left[:, None]
+    inside = ((down >= 0) & (down < side))[:, :, None] & ((right >= 0) & (right < side))[:, None]
+    return x.masked_fill(inside[:, None], 0.5)
+
+
+def _resampling(x: Tensor, level: float, generator: torch.Generator) -> Tensor:
+    """Shrunk by the share `level` of its side (antialiased), and enlarged again, both bilinearly."""
+    size = [max(1, round((1 - level) * n)) for n in x.shape[-2:]]
+    small = F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
+    return F.interpolate(small, x.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _heavy_tailed(x: Tensor, level: float, generator: torch.Generator) -> Tensor:
+    return StudentTNoise(level, 1.0)(x, generator)
+
+
+def _impulses(x: Tensor, level: float, generator: torch.Generator) -> Tensor:
+    return MixedNoise(level)(x, generator)
+
+
+#: Name -> (function, levels). Level 0 is the clean image; every perturbed image is clipped to [0, 1].
+PERTURBATIONS: dict[str, tuple[Callable[[Tensor, float, torch.Generator], Tensor], tuple[float, ...]]] = {
+    "gaussian": (_gaussian, (0.0, 0.1, 0.2, 0.3, 0.4)),
+    "uniform": (_uniform, (0.0, 0.2, 0.4, 0.6, 0.8)),
+    "patch": (_patch, (0.0, 0.25, 0.375, 0.5, 0.625)),
+    "resampling": (_resampling, (0.0, 0.25, 0.375, 0.5, 0.625)),
+    "heavy-tailed": (_heavy_tailed, (0.0, 0.02, 0.05, 0.1, 0.2)),
+    "impulsive": (_impulses, (0.0, 0.05, 0.1, 0.2, 0.4)),
+}
+
+
+def perturb(images: Tensor, name: str, level: float, generator: torch.Generator) -> Tensor:
+    """Images (N, C, H, W) under a perturbation of `PERTURBATIONS`, clipped to [0, 1]; level 0 leaves them alone.
+
+    heavy-tailed: Cauchy noise of scale `level`; impulsive: a share `level` of pixels becomes 0 or 1 (`alcl.noise`).
+    """
+    if name not in PERTURBATIONS:
+        raise ValueError(f"name must be one of {', '.join(PERTURBATIONS)}; got {name!r}")
+    if not 0 <= level < math.inf:
+        raise ValueError(f"level must be at least 0 and finite; got {level!r}")
+    return PERTURBATIONS[name][0](images, level, generator).clamp(0, 1) if level > 0 else images

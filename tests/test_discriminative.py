@@ -1,5 +1,6 @@
 """The discriminative loss against loops in numpy, training's bookkeeping, curvature against torch.func, bad input."""
 
+import itertools
 import math
 
 import numpy as np
@@ -10,12 +11,14 @@ from torch.nn import functional as F
 
 from alcl.classifiers import make_classifier
 from alcl.discriminative import (
+    PERTURBATIONS,
     TRAININGS,
     DiscriminativeLoss,
     finite_difference_curvature,
     fit_classifier,
     hutchinson_trace,
     input_hessians,
+    perturb,
     plane_distances,
 )
 
@@ -213,9 +216,43 @@ def test_estimators_against_the_exact_hessian():
     assert ((published - trace).abs() > 0.2 * trace.abs()).any()  # and not tr H
 
 
+# --- perturbations ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PERTURBATIONS)
+def test_perturbations_start_at_nothing_grow_and_repeat(name):
+    x = 0.2 + 0.6 * torch.rand(200, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    levels = PERTURBATIONS[name][1]
+    found = [perturb(x, name, level, torch.Generator().manual_seed(1)) for level in levels]
+    assert torch.equal(found[0], x)
+    size = [(y - x).abs().mean().item() for y in found]
+    assert all(a < b for a, b in itertools.pairwise(size))
+    assert torch.equal(found[-1], perturb(x, name, levels[-1], torch.Generator().manual_seed(1)))
+    assert all(((y >= 0) & (y <= 1)).all() for y in found)
+
+
+def test_perturbations_are_what_their_names_say():
+    x = torch.full((500, 1, 8, 8), 0.5)
+    g = torch.Generator().manual_seed(0)
+    assert (perturb(x, "gaussian", 0.05, g) - x).std().item() == pytest.approx(0.05, rel=0.02)
+    assert (perturb(x, "uniform", 0.3, g) - x).abs().max().item() == pytest.approx(0.3, rel=0.01)
+    hit = (perturb(x, "impulsive", 0.3, g) != x).float().mean().item()
+    assert hit == pytest.approx(0.3, abs=0.01)
+    white = torch.ones(50, 3, 8, 8)
+    gray = perturb(white, "patch", 0.5, g) == 0.5
+    assert (gray.sum((2, 3)) == 16).all()
+    assert (gray[:, 0] == gray[:, 2]).all()
+    stripes = torch.arange(8).remainder(2).float().expand(1, 1, 8, 8)
+    assert perturb(stripes, "resampling", 0.5, g).std() < 0.5 * stripes.std()
+    distance = (perturb(x, "heavy-tailed", 0.01, g) - x).abs()
+    assert distance.median().item() == pytest.approx(0.01, rel=0.05)  # the median of a Cauchy's modulus is its scale
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: perturb(torch.zeros(1), "blur", 0.1, None), "name must be one of gaussian, uniform"),
+        (lambda: perturb(torch.zeros(1), "gaussian", -1, None), "level must be at least 0"),
         (lambda: DiscriminativeLoss(3, 2, mu=1.0), r"mu must lie in \[0, 1\)"),
         (lambda: DiscriminativeLoss(3, 2, delta_v=-1), "delta_v must be at least 0"),
         (lambda: DiscriminativeLoss(3, 2, delta_d=math.inf), "delta_d must be at least 0 and finite"),
