@@ -213,8 +213,7 @@ print("pull at the start of training, over MAE's:", ", ".join(f"{NAMES[n]} {r:.1
 # *Executed check.* A general optimiser over logits, with autograd's gradients, for random weights.
 
 
-# %% tags=["nbval-check-output"]
-# check: C5
+# %%
 def believed(loss, weights):
     """argmin over p of the weighted loss, by BFGS over logits."""
     every = torch.arange(len(weights))
@@ -228,6 +227,8 @@ def believed(loss, weights):
     return torch.tensor(z).softmax(0).numpy()
 
 
+# %% tags=["nbval-check-output"]
+# check: C5
 rng = np.random.default_rng(0)
 for q in (0.0, 0.3, 0.7):
     w = 0.02 + 0.9 * rng.dirichlet(np.ones(5))
@@ -578,6 +579,7 @@ def differences(a, b):
     return {cell: part.to_numpy() for cell, part in found.groupby(level=[0, 1])}
 
 
+# %%
 comparisons = {
     "loss alone (both L2)": (("jal_ce", "l2"), ("ce", "l2")),
     "loss alone (both L1)": (("jal_ce", "l1"), ("ce", "l1")),
