@@ -67,6 +67,8 @@ from alcl.comparators import (
     ScheduledPseudoHuberLoss,
 )
 from alcl.datasets import load_dataset, split_validation
+
+# %%
 from alcl.discriminative import (
     PERTURBATIONS,
     TRAININGS,
@@ -118,7 +120,7 @@ x, y = torch.tensor([[0.4, -0.6]], dtype=torch.float64), torch.tensor([1])
 t, w = np.polynomial.hermite_e.hermegauss(24)
 nodes = torch.tensor(list(itertools.product(t, t)), dtype=torch.float64)
 mass = torch.tensor([a * b for a, b in itertools.product(w, w)], dtype=torch.float64) / (2 * np.pi)
-trace = torch.func.hessian(lambda v: F.cross_entropy(net(v[None]), y))(x[0]).trace()
+trace = torch.autograd.functional.hessian(lambda v: F.cross_entropy(net(v[None]), y), x[0]).trace()
 base, rest = F.cross_entropy(net(x), y), []
 for s in (0.2, 0.1, 0.05):
     mean = (mass * F.cross_entropy(net(x + s * nodes), y.expand(len(nodes)), reduction="none")).sum()
@@ -154,14 +156,14 @@ print("halving sigma divides the remainder by 16, to 10 percent")
 # *Proof.* $v^\top H v = \operatorname{tr} H + 2\sum_{i<j} H_{ij} v_i v_j$, and the products $v_i v_j$, $i < j$, have
 # mean 0, variance 1 and no correlation. $\blacksquare$
 #
-# *Executed check.* All sign vectors enumerated; the library's estimators against exact Hessians by `torch.func`.
+# *Executed check.* All sign vectors enumerated; the library's estimators against an exact Hessian.
 
 # %% tags=["nbval-check-output"]
 # check: D2, D3
 torch.manual_seed(1)
 net = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3)).double().eval()
 x, y = torch.randn(1, 5, dtype=torch.float64), torch.tensor([2])
-h = torch.func.hessian(lambda v: F.cross_entropy(net(v[None]), y))(x[0]).detach()
+h = torch.autograd.functional.hessian(lambda v: F.cross_entropy(net(v[None]), y), x[0]).detach()
 signs = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=5)), dtype=torch.float64)
 values = torch.einsum("ni,ij,nj->n", signs, h, signs)
 off = h.square().sum() - h.diagonal().square().sum()
@@ -254,7 +256,7 @@ x = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=tor
 exact = input_hessians(net, x, torch.tensor([0, 1, 2, 3]))
 assert torch.allclose(exact, input_hessians(net, x, torch.tensor([4, 4, 4, 4])))  # whatever the label
 for i in range(4):
-    rows = torch.func.jacrev(lambda v: net(v.reshape(1, 1, 8, 8))[0])(x[i].flatten()).detach()
+    rows = torch.autograd.functional.jacobian(lambda v: net(v[None])[0], x[i]).flatten(1)
     p = net(x[i : i + 1]).softmax(1)[0].detach()
     centred = rows - p @ rows
     covariance = sum(p[k] * torch.outer(centred[k], centred[k]) for k in range(5))
@@ -324,9 +326,10 @@ for ax, name in zip(axes.flat, PERTURBATIONS, strict=True):
 for ax in axes[:, 0]:
     _ = ax.set_ylabel("accuracy, %")
 _ = fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
-means = curves[curves["number"] > 0].groupby(["perturbation", "training"])["accuracy"].mean().unstack()
-first = int((means.idxmax(axis=1) == "discriminative").sum())
-_ = fig.suptitle(f"The discriminative loss keeps most under {first} of {len(means)} perturbations")
+by_run = curves[curves["number"] > 0].groupby(["perturbation", "training", "seed"])["accuracy"].mean()
+medians = by_run.groupby(["perturbation", "training"]).median().unstack()
+first = int((medians.idxmax(axis=1) == "discriminative").sum())
+_ = fig.suptitle(f"The discriminative loss keeps most under {first} of {len(medians)} perturbations")
 source = {"data": {"digits": digits.checksum}}
 source |= {"parameters": {"seeds": seeds, "epochs": epochs, "sigma": sigma, "splits": splits}}
 if default:
@@ -339,9 +342,7 @@ if default:
 # %%
 clean = curves[curves["number"] == 0].drop_duplicates(["training", "seed"])
 clean = clean.groupby("training")["accuracy"].median().rename("clean images")
-noisy = curves[curves["number"] > 0].groupby(["perturbation", "training", "seed"])["accuracy"].mean()
-noisy = noisy.groupby(["perturbation", "training"]).median().unstack("perturbation")[list(PERTURBATIONS)]
-robustness = pd.concat([clean, noisy], axis=1).loc[list(TRAININGS)]
+robustness = pd.concat([clean, medians.T[list(PERTURBATIONS)]], axis=1).loc[list(TRAININGS)]
 if default:
     _ = figures.save_table(robustness, "table09a_robustness", notebook=NOTEBOOK, **source)
 (100 * robustness).round(1)
@@ -547,9 +548,10 @@ for y, name in enumerate(order.index):
     _ = ax.plot(order[name], y, "o", color=color, ms=6)
 _ = ax.set_yticks(range(len(order)), order.index)
 _ = ax.set(xscale="log", xlabel="mean absolute error on clean test targets (points: splits)")
-best = summary["error, Cauchy noise"].drop("ALCL")
-word = "no loss does better" if order["ALCL"] <= best.min() else f"{int((best < order['ALCL']).sum())} losses do better"
-_ = ax.set_title(f"Cauchy noise on targets: beside ALCL, {word}")
+_ = ax.set_xticks([50, 70, 100, 200, 300], ["50", "70", "100", "200", "300"])
+_ = ax.minorticks_off()
+better = int((order < order["ALCL"]).sum())
+_ = ax.set_title(f"Cauchy noise on targets: {better} of {len(order) - 1} losses have a lower median than ALCL", x=-0.4)
 if default:
     _ = figures.save(fig, "fig09c_regression", notebook=NOTEBOOK, parameters=source["parameters"])
 
@@ -587,5 +589,6 @@ measured.round(3)
 #   beside the loss under noise.
 # - Compact classes with a margin are a guarantee in feature space. Whether it reaches the input is measured in
 #   Section 5, and the fair rival is simply training on both views.
-# - On regression with heavy-tailed targets the redescending likelihoods form one group; what separates them is small
-#   beside what separates them from squared error.
+# - On regression with heavy-tailed targets what counts is a bounded influence. Among the bounded losses, ALCL is one of
+#   several, and the table above says which were ahead of it. A fixed scale that happens to fit the data is hard to
+#   beat.
