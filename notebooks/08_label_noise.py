@@ -642,8 +642,8 @@ if default and len(matched):
 # %% [markdown]
 # ## 10 · The verdict, computed
 #
-# "Ahead" means that the interval of the paired median difference at equal (L2) decay lies above zero, "behind" below;
-# else it is "undecided".
+# JAL-CE against CE. "Ahead" means that the interval of the paired median difference at equal (L2) decay lies above
+# zero, "behind" below; else it is "undecided".
 
 # %%
 for dataset, cell in cells:
@@ -652,8 +652,10 @@ for dataset, cell in cells:
         continue
     fair = row.loc["loss alone (both L2)"]
     verdict = "ahead" if fair["low"] > 0 else "behind" if fair["high"] < 0 else "undecided"
-    print(f"{dataset}, {cell}: JAL-CE is {verdict} of CE at equal decay: {fair['difference']:+.1f} points "
-          f"[{fair['low']:+.1f}, {fair['high']:+.1f}], {fair['ahead']} of {fair['seeds']} seeds")  # fmt: skip
+    if fair["seeds"] < len(label_experiments.SEEDS):
+        verdict = f"too few seeds, so far {verdict}"
+    interval = f"{fair['difference']:+.1f} points [{fair['low']:+.1f}, {fair['high']:+.1f}]"
+    print(f"{dataset}, {cell}: {verdict}; {interval}, ahead in {fair['ahead']} of {fair['seeds']} seeds")
 
 # %% [markdown]
 # ## What to take along
