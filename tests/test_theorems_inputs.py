@@ -1,0 +1,123 @@
+"""Guards of the theorems of notebook 09, by oracles that share no formula with the library."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from alcl.classifiers import make_classifier
+from alcl.discriminative import (
+    finite_difference_curvature,
+    hutchinson_trace,
+    input_hessians,
+    plane_distances,
+)
+
+
+def smooth(inputs=2, seed=1):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(inputs, 6), nn.Tanh(), nn.Linear(6, 3)).double().eval()
+
+
+def gaussian_mean(model, x, label, sigma, nodes=24):
+    """E loss(x + sigma g) in two dimensions by Gauss-Hermite quadrature."""
+    t, w = np.polynomial.hermite_e.hermegauss(nodes)
+    points = torch.tensor(list(itertools.product(t, t)), dtype=torch.float64)
+    weights = torch.tensor([a * b for a, b in itertools.product(w, w)], dtype=torch.float64) / (2 * np.pi)
+    losses = F.cross_entropy(model(x + sigma * points), torch.full((len(points),), label), reduction="none")
+    return (weights * losses).sum().item()
+
+
+@pytest.mark.parametrize("label", [0, 1, 2])
+def test_D1_injected_noise_adds_half_the_trace(label):
+    """The remainder, by quadrature, falls sixteenfold when sigma is halved."""
+    model, x = smooth(), torch.tensor([[0.3, -0.8]], dtype=torch.float64)
+    y = torch.tensor([label])
+    trace = torch.func.hessian(lambda v: F.cross_entropy(model(v[None]), y))(x[0]).trace().item()
+    base = F.cross_entropy(model(x), y).item()
+    rest = [gaussian_mean(model, x, label, s) - base - s**2 / 2 * trace for s in (0.2, 0.1, 0.05)]
+    assert rest[0] / rest[1] == pytest.approx(16, rel=0.15)
+    assert rest[1] / rest[2] == pytest.approx(16, rel=0.1)
+
+
+def test_D2_the_published_measure_estimates_the_trace_of_the_square():
+    """For a quadratic the difference quotient is H g exactly, whatever h: its mean square over draws is tr(H^2)."""
+
+    class Quadratic(nn.Module):
+        """Two logits (z, 0) whose cross-entropy for label 0 is log(1 + exp(-z)); z makes that equal to x'Ax/2."""
+
+        def __init__(self):
+            super().__init__()
+            self.matrix = torch.tensor([[2.0, 0.5], [0.5, 1.0]], dtype=torch.float64)
+
+        def forward(self, x):
+            value = 0.5 * torch.einsum("ni,ij,nj->n", x, self.matrix, x) + 1
+            return torch.stack([-value.expm1().log(), torch.zeros_like(value)], 1)
+
+    model, x, y = Quadratic().eval(), torch.tensor([[0.7, -0.4]], dtype=torch.float64), torch.tensor([0])
+    torch.testing.assert_close(input_hessians(model, x, y)[0], model.matrix)
+    for h in (0.5, 0.01):
+        found = finite_difference_curvature(model, x, y, torch.Generator().manual_seed(0), h=h, draws=20_000).item()
+        assert found == pytest.approx(np.square(np.linalg.eigvalsh(model.matrix.numpy())).sum(), rel=0.03)
+        assert found != pytest.approx(model.matrix.trace().item(), rel=0.3)
+
+
+def test_D3_hutchinson_is_unbiased_with_the_stated_variance():
+    """All 2^4 sign vectors, enumerated: the mean is the trace, the variance twice the squares off the diagonal."""
+    model, x, y = smooth(4), torch.randn(1, 4, dtype=torch.float64), torch.tensor([1])
+    h = torch.func.hessian(lambda v: F.cross_entropy(model(v[None]), y))(x[0]).detach()
+    signs = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=4)), dtype=torch.float64)
+    values = torch.einsum("vi,ij,vj->v", signs, h, signs).numpy()
+    assert np.mean(values) == pytest.approx(h.trace().item())
+    assert np.var(values) == pytest.approx(2 * (h.square().sum() - h.diagonal().square().sum()).item())
+    draws = [hutchinson_trace(model, x, y, 1, torch.Generator().manual_seed(s)).item() for s in range(300)]
+    assert np.std(draws) == pytest.approx(np.std(values), rel=0.15)
+
+
+def test_D4_tight_classes_with_margin_are_classified_correctly():
+    """Random heads and means; features anywhere within the radius. Within the margin: no error, by the logits; beyond
+    it an error can be made on purpose."""
+    g = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        head = nn.Linear(5, 4).double()
+        with torch.no_grad():
+            head.weight.copy_(torch.randn(4, 5, generator=g, dtype=torch.float64))
+            means = 20 * head.weight - 20 * head.weight.mean(0)
+            margin = plane_distances(means, head).min()
+            if margin <= 0:
+                continue
+            away = F.normalize(torch.randn(2000, 5, generator=g, dtype=torch.float64), dim=1)
+            for c in range(4):
+                inside = head(means[c] + 0.999 * margin * away).argmax(1)
+                assert (inside == c).all()
+            c, j = divmod(int(plane_distances(means, head).argmin()), 4)
+            step = F.normalize(head.weight[j] - head.weight[c], dim=0) * 1.001 * margin
+            logits = head(means[c] + step)
+            assert logits[j] > logits[c]
+
+
+def test_D5_curvature_of_a_piecewise_linear_network():
+    """Exact Hessians, by autograd twice, against the Jacobian of the logits and the covariance of one-hot labels."""
+    model = make_classifier((1, 8, 8), 5, 4, 8, seed=0, normalise=False).double().eval()
+    x = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    y = torch.arange(6) % 5
+    h = input_hessians(model, x, y)
+    for i in range(6):
+        jacobian = torch.func.jacrev(lambda v: model(v.reshape(1, 1, 8, 8))[0])(x[i].flatten())
+        p = model(x[i : i + 1]).softmax(1)[0].detach().numpy()
+        rows = jacobian.detach().numpy()
+        mean = p @ rows
+        covariance = sum(p[k] * np.outer(rows[k] - mean, rows[k] - mean) for k in range(5))
+        np.testing.assert_allclose(h[i].numpy(), covariance, atol=1e-12)
+        assert np.linalg.eigvalsh(h[i].numpy()).min() > -1e-12
+    # confidence alone flattens: the same boundaries, logits times 100, the examples it is sure of
+    with torch.no_grad():
+        model.head.weight *= 1000
+        model.head.bias *= 1000
+    sure = model(x).softmax(1).max(1).values > 1 - 1e-9
+    flat = input_hessians(model, x, y).diagonal(dim1=1, dim2=2).sum(1)
+    assert sure.any()
+    assert (flat[sure] < 1e-2 * h.diagonal(dim1=1, dim2=2).sum(1)[sure]).all()
