@@ -310,10 +310,14 @@ def _diagnose(line: bytes) -> str:
     """What is wrong with a line that is not valid."""
     try:
         content = json.loads(line)
-    except (ValueError, RecursionError):
+    except json.JSONDecodeError as error:
         if not line.startswith(b"{"):
             return "not JSON"
-        return "altered" if line.endswith(b"}") else "torn"
+        # A line that lost its end is refused at its end, within a string or literal that breaks off there.
+        broken_off = error.msg.startswith("Unterminated string") or error.pos >= len(error.doc) - len("-Infinity")
+        return "torn" if broken_off else "altered"
+    except (ValueError, RecursionError):
+        return "altered" if line.startswith(b"{") else "not JSON"
     return "altered" if isinstance(content, dict) and "digest" in content else "missing digest"
 
 

@@ -142,6 +142,15 @@ def test_a_digest_inside_another_record_is_not_taken(store):
 # ------------------------------------------------------------ damage
 
 
+def test_a_line_that_lost_its_end_anywhere_is_called_torn(tmp_path):
+    store = RecordStore(tmp_path / "study.jsonl")
+    store.append({"digest": "a", "options": {"learn": ["alpha"], "deep": {}}, "history": [1.5, None, True, -2e-7]})
+    whole = store.path.read_bytes()
+    for length in range(2, len(whole) - 1):
+        store.path.write_bytes(whole[:length])
+        assert store.verify() == [Problem(1, "torn")], whole[:length]
+
+
 def test_every_single_altered_byte_is_noticed(store):
     raw = store.path.read_bytes()
     rng = random.Random(0)
