@@ -563,10 +563,10 @@ if default and len(summary):
 summary.round(3)
 
 # %% [markdown]
-# Accuracy on clean test labels, medians over seeds with 95% bootstrap intervals (of five values such an interval is
-# seldom wider than from the least to the largest, which covers the median with 94% at best); `memorised` is the share
-# of wrong training labels that the network predicts. Differences are paired: same noise, same initial weights, same
-# batches.
+# Accuracy on clean test labels, medians over seeds with bootstrap intervals of confidence `alcl.analysis.CONFIDENCE`.
+# (Of five values such an interval is seldom wider than from the least to the largest, which covers the median with
+# probability $1 - 2^{-4}$ at best.) `memorised` is the share of wrong training labels that the network predicts.
+# Differences are paired: same noise, same initial weights, same batches.
 
 
 # %%

@@ -17,8 +17,9 @@
 #
 # A third corruption: targets and labels are right, and the *input* is noisy when the network is used. One answer is
 # to show noise in training; another, the subject of this notebook, is a loss on the features that holds noisy views
-# where the clean ones are (arXiv 2405.18499). It claims to keep the accuracy on clean images, to gain robustness, and
-# to do so by flattening the loss in its input. At the end this neighbour and ALCL meet.
+# where the clean ones are ([arXiv](https://arxiv.org/abs/2405.18499)). It claims to keep the accuracy on clean
+# images, to gain robustness, and to do so by flattening the loss in its input. At the end this neighbour and ALCL
+# meet.
 #
 # **What you will do.** Derive what injected noise adds to a loss, and what the published measure of curvature
 # estimates. Prove what compact classes with a margin guarantee. Train a small network in five ways, perturb its
