@@ -172,8 +172,10 @@ def study_frame(name: str, folder: str | Path) -> pd.DataFrame:
     """
     rows = []
     for dataset in STUDIES[name].datasets:
-        stores = experiments.study_store(folder, dataset), study_store(folder, name)
-        known = {record["digest"]: record for store in stores for record in store.read()}
+        own = study_store(folder, name).read()
+        if not any(record["config"]["dataset"] == dataset for record in own):
+            continue  # not begun: what the grid has of it is no study
+        known = {record["digest"]: record for record in (*experiments.study_store(folder, dataset).read(), *own)}
         try:
             wanted = study_runs(name, dataset, folder)
         except LookupError:

@@ -251,7 +251,7 @@ print("a residual of zero costs minus the log of the peak density: below zero")
 # | [05_training](05_training.ipynb) | train every method on one data set at one level, of your choice | 04 |
 # | [06_benchmark](06_benchmark.ipynb) | compare methods over the grid of recorded runs, with intervals and tests | 05 |
 # | [07_figures](07_figures.ipynb) | find the final figures, and the verdict on every claim | 06 |
-# | [08_label_noise](08_label_noise.ipynb) | meet a neighbour: losses for wrong labels, and what each believes | nothing |
+# | [08_label_noise](08_label_noise.ipynb) | meet a neighbour: losses for wrong labels | nothing |
 # | [09_input_noise](09_input_noise.ipynb) | meet another: noisy inputs, a loss on features, curvature | nothing |
 # | [10_beyond](10_beyond.ipynb) | go past the paper: drift, channels, parts taken away, unseen noise | 06 |
 #

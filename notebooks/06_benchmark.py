@@ -371,7 +371,8 @@ def draw_landscape(ax, dataset, level):
     for color, (alpha, row) in zip(colors, grid.iterrows(), strict=True):
         _ = ax.plot(row.index, row, marker=".", color=color, label=f"α = {alpha:g}")
     for marker, best in chosen(dataset, level, "accuracy"):
-        _ = ax.plot(best["beta"], grid.loc[best["alpha"], best["beta"]], marker, color="black", ms=8, zorder=4)
+        if best["alpha"] in grid.index and best["beta"] in grid.columns:  # tuning may be under way
+            _ = ax.plot(best["beta"], grid.loc[best["alpha"], best["beta"]], marker, color="black", ms=8, zorder=4)
     if value is not None:
         _ = ax.hlines(100 * value, 0.09, 4.4, color=COLORS["alcl"], lw=2.4)
         look = {"textcoords": "offset points", "fontsize": 8, "color": COLORS["alcl"]}
