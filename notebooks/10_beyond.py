@@ -65,7 +65,7 @@ for name, study in studies.STUDIES.items():
 
 # %% [markdown]
 # In every table below a row is a method in a cell: its median over seeds, and the median of its paired differences to
-# ALCL (**method minus ALCL**: negative where ALCL is ahead) with a 95 % bootstrap interval. GCL appears as tuned for
+# ALCL (**method minus ALCL**: negative where ALCL is ahead) with its bootstrap interval. GCL appears as tuned for
 # the measure that is shown.
 #
 # > **Our choice.** All of these studies are ours; the abstract has none of them. Their laws, methods and seeds were
