@@ -88,6 +88,7 @@ def used(name):
     return studies.study_store(records, name).read()
 
 
+# %%
 def show(table, measure, rows, columns=("dataset", "level")):
     """Medians and differences side by side, one column a cell."""
     factor = MEASURES[measure][0]
@@ -102,28 +103,33 @@ def show(table, measure, rows, columns=("dataset", "level")):
 
 
 # %%
-def dots(name, found, titles, suptitle, file):
+def panel(ax, part, names, factor):
+    """One row a method: its difference to ALCL with the interval."""
+    for y, method in enumerate(names):
+        if method in part.index:
+            r, color = part.loc[method], COLORS.get(part.loc[method, "method"], "0.3")
+            _ = ax.hlines(y, factor * r["low"], factor * r["high"], color=color, lw=1.6)
+            _ = ax.plot(factor * r["difference"], y, "o", color=color, ms=4.5)
+    _ = ax.axvline(0, color=COLORS["alcl"], lw=1.2)
+
+
+# %%
+def dots(found, titles, suptitle):
     """Method minus ALCL with its interval, one panel a cell and measure; left of the line ALCL is ahead."""
     cells = list(dict.fromkeys((r.dataset, r.level) for r in found["psnr"].itertuples()))
     names = [n for n in dict.fromkeys(found["psnr"]["name"]) if n != "alcl"][::-1]
-    figure, axes = plt.subplots(
-        len(cells), 2, figsize=(7.2, 0.7 + len(cells) * (0.45 + 0.17 * len(names))), sharey=True, squeeze=False
-    )
+    size = (7.2, 0.7 + len(cells) * (0.45 + 0.17 * len(names)))
+    figure, axes = plt.subplots(len(cells), 2, figsize=size, sharey=True, squeeze=False)
     for row, cell in zip(axes, cells, strict=True):
         for ax, (measure, (factor, label)) in zip(row, MEASURES.items(), strict=True):
             part = found[measure]
-            part = part[(part["dataset"] == cell[0]) & (part["level"] == cell[1])].set_index("name")
-            for y, method in enumerate(names):
-                if method in part.index:
-                    r, color = part.loc[method], COLORS.get(part.loc[method, "method"], "0.3")
-                    _ = ax.hlines(y, factor * r["low"], factor * r["high"], color=color, lw=1.6)
-                    _ = ax.plot(factor * r["difference"], y, "o", color=color, ms=4.5)
-            _ = ax.axvline(0, color=COLORS["alcl"], lw=1.2)
+            here = (part["dataset"] == cell[0]) & (part["level"] == cell[1])
+            panel(ax, part[here].set_index("name"), names, factor)
             ax.set_title(titles(*cell) if measure == "psnr" else "", fontsize=9.5, loc="left")
             ax.set_xlabel(f"{label}, minus ALCL's" if cell == cells[-1] else "")
         row[0].set_yticks(range(len(names)), [LABELS.get(n, n.replace("gcl", "GCL")) for n in names], fontsize=8)
     figure.suptitle(suptitle, x=0.01, ha="left")
-    _ = save(figure, file, notebook=NOTEBOOK, records={f"study_{name}": used(name)})
+    return figure
 
 
 # %% [markdown]
@@ -143,7 +149,8 @@ if len(frames["drift"]):
 if len(frames["drift"]):
     where = {"drift_up": "noise grows", "drift_down": "noise fades"}
     title = "Drifting noise: left of the line ALCL is ahead"
-    dots("drift", drift, lambda dataset, level: f"{dataset}, {where[level]}", title, "fig10a_drift")
+    figure = dots(drift, lambda dataset, level: f"{dataset}, {where[level]}", title)
+    _ = save(figure, "fig10a_drift", notebook=NOTEBOOK, records={"study_drift": used("drift")})
 
 # %% [markdown]
 # Does the learned scale follow the noise? The course of $\beta$ in the recorded runs, up and down:
@@ -183,8 +190,6 @@ if len(frames["channels"]):
     channels = tables("channels")
     for measure in MEASURES:
         show(channels[measure], measure, dict.fromkeys(channels[measure]["name"]))
-    title = "One noise a channel: left of the line ALCL with one scale is ahead"
-    dots("channels", channels, lambda dataset, level: dataset, title, "fig10c_channels")
 
 # %% [markdown]
 # ## 3. Which part does the work?
@@ -205,7 +210,8 @@ if len(frames["ablations"]):
 # %%
 if len(frames["ablations"]):
     title = "Parts taken away: left of the line whole ALCL is ahead"
-    dots("ablations", ablations, lambda dataset, level: f"{dataset}, {level} noise", title, "fig10d_ablations")
+    figure = dots(ablations, lambda dataset, level: f"{dataset}, {level} noise", title)
+    _ = save(figure, "fig10d_ablations", notebook=NOTEBOOK, records={"study_ablations": used("ablations")})
 
 # %% [markdown]
 # What became of the scale without the normaliser? Theorem A5 of notebook 03 says that it grows for as long as it may.
@@ -263,7 +269,8 @@ if len(frames["unseen"]):
 # %%
 if len(frames["unseen"]):
     title = "Noise never used in development: left of the line ALCL is ahead"
-    dots("unseen", unseen, lambda dataset, level: f"{dataset}, {level}", title, "fig10e_unseen")
+    figure = dots(unseen, lambda dataset, level: f"{dataset}, {level}", title)
+    _ = save(figure, "fig10e_unseen", notebook=NOTEBOOK, records={"study_unseen": used("unseen")})
 
 # %% [markdown]
 # ## 6. Counted
