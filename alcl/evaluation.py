@@ -8,16 +8,16 @@ from __future__ import annotations
 import warnings
 
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
+# torchmetrics and scikit-learn are imported where they are used: together they take as long to import as all the rest,
+# and who draws figures from records needs neither.
 
 
 def psnr(images: Tensor, clean: Tensor) -> float:
     """Mean over images of 10 log10(1 / MSE of the image), in dB; images and clean (N, C, H, W) in [0, 1]."""
+    from torchmetrics.functional.image import peak_signal_noise_ratio
+
     _check_images(images, clean)
     value = peak_signal_noise_ratio(images, clean, data_range=1.0, dim=(1, 2, 3), reduction="elementwise_mean")
     return float(value)
@@ -31,6 +31,8 @@ def ssim(images: Tensor, clean: Tensor) -> float:
     The Gaussian window is the usual one, sigma = 1.5 pixels (11 x 11), from 16 pixels on. Smaller images get
     sigma = 0.5 (5 x 5): the usual window does not fit into 8 x 8.
     """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     _check_images(images, clean)
     sigma = 1.5 if min(images.shape[-2:]) >= 16 else 0.5
     total = 0.0
@@ -47,6 +49,11 @@ def probe_accuracy(
     Multinomial, L2 penalty with scikit-learn's default C = 1, L-BFGS. Codes (N, code), labels (N,). Codes that are
     not finite score 0: they support no decision.
     """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     if not (torch.isfinite(train_codes).all() and torch.isfinite(test_codes).all()):
         return 0.0
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=max_iter))
