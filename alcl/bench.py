@@ -5,6 +5,7 @@ too; of all blocks the median counts. Written to `paper_figures/`: bench.json (e
 of the ratios, and two figures.
 
     python -m alcl.bench            about four minutes
+    python -m alcl.bench --draw     the table and the figures again, from bench.json
     python -m alcl.bench --quick    seconds, small shapes, nothing worth reading: for tests
 """
 
@@ -23,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
@@ -316,7 +318,11 @@ def draw(result: Mapping[str, Any]) -> tuple[Figure, Figure]:
         own = rows[(rows.what == "elements") & (rows.loss == name)]
         ax.plot([s[0] for s in own["shape"]], own.value, marker="o", color=looks[name], label=name)
     ax.set(xscale="log", yscale="log", xlabel="residuals", ylabel="forward and backward (ms)")
-    ax.set_title("Cost grows with the residuals")
+    (_, last) = ax.get_lines()
+    counts = last.get_xdata()
+    ax.plot(counts, last.get_ydata()[-1] / counts[-1] * np.asarray(counts), ":", color="0.6", lw=1, zorder=0)
+    each = [t / n for n, t in zip(counts, last.get_ydata(), strict=True) if n >= 1e5] or [1.0]
+    ax.set_title(f"From 10⁵ residuals on, the cost of\none varies {max(each) / min(each):.2f}-fold")
     figures.direct_label(ax)
 
     beside = Figure(figsize=(7.0, 2.8))
@@ -349,8 +355,12 @@ def write(result: Mapping[str, Any]) -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m alcl.bench", description="What the loss costs beside its peers.")
     parser.add_argument("--quick", action="store_true", help="small shapes, few rounds: for tests")
+    parser.add_argument("--draw", action="store_true", help="measure nothing; draw what bench.json holds")
     options = parser.parse_args(arguments)
-    result = run(options.quick, progress=lambda line: print(line, flush=True))
+    if options.draw:
+        result = json.loads((figures.figures_dir() / "bench.json").read_text("utf-8"))
+    else:
+        result = run(options.quick, progress=lambda line: print(line, flush=True))
     path = write(result)
     print(summary(result).to_string(index=False))
     print(f"written: {path}")

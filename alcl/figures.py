@@ -231,7 +231,9 @@ def direct_label(
             groups.append([index])
     for group in groups:
         shifts = _dodge([height[i] for i in group], spacing * size, low, high) - height[group]
-        if np.abs(shifts).max() <= 0.5 * size:
+        if np.abs(shifts).max() <= 0.5 * size:  # still beside its line: no need of a leader
+            for index, shift in zip(group, shifts, strict=True):
+                notes[index].xyann = (pad, shift)
             continue
         for index, shift in zip(group, shifts, strict=True):
             notes[index].xyann = (pad + size, shift)

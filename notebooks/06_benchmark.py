@@ -61,7 +61,7 @@ records = "../paper_figures/records"  # folder of the recorded runs, one file a 
 live = True  # train a part of the embedded runs again
 live_levels = ["high"]  # at these noise levels
 live_seeds = [0]  # with these seeds
-jobs = 2  # worker processes
+jobs = 1  # worker processes; for these few runs, starting a second one takes longer than it saves
 
 # %%
 check_parameters(["records", "live", "live_levels", "live_seeds", "jobs"])

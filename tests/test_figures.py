@@ -189,6 +189,19 @@ def test_direct_labels_of_one_line_need_no_leader_and_take_other_texts():
     plt.close(figure)
 
 
+def test_direct_labels_a_hair_apart_make_room_for_each_other():
+    """Shifts of less than half a letter need no leader, but they are made."""
+    figure, ax = plt.subplots()
+    ax.plot([0, 1], [0, 1.0], label="one")
+    ax.plot([0, 1], [0, 1.01], label="other")
+    notes = figures.direct_label(ax)
+    figure.draw_without_rendering()
+    a, b = (note.get_window_extent() for note in notes)
+    assert min(a.y1, b.y1) - max(a.y0, b.y0) < 0.15 * a.height
+    assert len(ax.texts) == 2
+    plt.close(figure)
+
+
 def test_image_grid_draws_gray_and_color_and_clips():
     figure = plt.figure()
     gray, color = torch.full((1, 4, 4), 1.7, requires_grad=True), np.zeros((3, 4, 4), dtype=np.float32)
