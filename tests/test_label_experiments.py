@@ -137,7 +137,7 @@ def test_the_declared_profiles():
 
 def test_the_command_refuses_an_unknown_profile(tmp_path, capsys):
     assert label_experiments.main(["--profile", "all", "--records", str(tmp_path)]) == 1
-    assert "profile must be one of core, paper; got 'all'" in capsys.readouterr().err
+    assert "profile must be one of core, embedded, paper; got 'all'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
