@@ -63,6 +63,7 @@ runs: $(READY)  ## the sweep alone: PROFILE=paper, JOBS=, FRESH=1, BACKEND=dask 
 	$(PY) -m alcl.experiments --profile $(if $(filter live,$(PROFILE)),paper,$(PROFILE)) --records $(RECORDS) --jobs $(JOBS) $(CLUSTER) $(if $(FRESH),--fresh)
 
 studies: $(READY)  ## noisy labels and the studies beyond the paper (DATASETS="digits mnist", JOBS=); resumes where it stopped
+	$(PY) -m alcl.label_experiments --profile embedded --records $(RECORDS) --jobs $(JOBS)
 	$(PY) -m alcl.label_experiments --profile core --records $(RECORDS) --jobs $(JOBS)
 	$(PY) -m alcl.studies --records $(RECORDS) --jobs $(JOBS) $(if $(DATASETS),--datasets $(DATASETS))
 

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 
 from . import experiments, noise
+from .catalogue import make_loss
 from .experiments import Run, Task, make_task, stream
-from .losses import AdaptiveLoss, make_loss
+from .losses import AdaptiveLoss
 from .models import make_model
 from .training import TRACKED, History
 

@@ -1,14 +1,14 @@
 """Further comparators with the one loss interface: generalized Cauchy, Gaussian with learned scale, scheduled
 pseudo-Huber, the logarithmic-in-name losses LMLS and LLAD, and log-cosh.
 
-They stand beside `alcl.losses` (which has Student-t and Barron's loss) for notebook 09 and for anyone's own comparison;
-the benchmark of notebook 06 does not use them. Each is a `ResidualLoss`, so `alcl.influence` measures it as any other.
+They stand beside `alcl.losses` (which has Student-t and Barron's loss). Each is a `ResidualLoss`, so `alcl.influence`
+measures it as any other, and `alcl.catalogue.make_loss` makes it by name. Notebooks 02, 09 and 10 use them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -18,7 +18,6 @@ from .densities import log_normalizer
 from .losses import AdaptiveLoss, ResidualLoss, log_correntropy
 
 __all__ = [
-    "COMPARATORS",
     "GaussianNLLLoss",
     "GeneralizedCauchyLoss",
     "LMLSLoss",
@@ -60,8 +59,10 @@ class GaussianNLLLoss(_Likelihood):
 
     FLOORS = {"scale": 1e-3}  # noqa: RUF012
 
-    def __init__(self, scale: float = 1.0, learn: Iterable[str] = ("scale",), reduction: str = "mean"):
-        super().__init__(reduction)
+    def __init__(
+        self, scale: float = 1.0, learn: Iterable[str] = ("scale",), reduction: str = "mean", nonfinite: str = "raise"
+    ):
+        super().__init__(reduction, nonfinite)
         self._set({"scale": scale}, learn)
 
     def rho(self, residual: Tensor) -> Tensor:
@@ -89,8 +90,9 @@ class GeneralizedCauchyLoss(_Likelihood):
         scale: float = 1.0,
         learn: Iterable[str] = ("alpha", "scale"),
         reduction: str = "mean",
+        nonfinite: str = "raise",
     ):
-        super().__init__(reduction)
+        super().__init__(reduction, nonfinite)
         self._set({"alpha": alpha, "scale": scale}, learn)
 
     @property
@@ -113,8 +115,8 @@ class GeneralizedCauchyLoss(_Likelihood):
 class PseudoHuberLoss(ResidualLoss):
     """Pseudo-Huber delta^2 (sqrt(1 + (e/delta)^2) - 1), delta > 0: e^2/2 near zero, delta |e| far out."""
 
-    def __init__(self, delta: float = 1.0, reduction: str = "mean"):
-        super().__init__(reduction)
+    def __init__(self, delta: float = 1.0, reduction: str = "mean", nonfinite: str = "raise"):
+        super().__init__(reduction, nonfinite)
         self._delta = _positive("delta", delta)
 
     @property
@@ -138,8 +140,8 @@ class ScheduledPseudoHuberLoss(PseudoHuberLoss):
     c > 0 is in the units of the residual, as is the 1 it starts from.
     """
 
-    def __init__(self, c: float = 0.1, reduction: str = "mean"):
-        super().__init__(1.0, reduction)
+    def __init__(self, c: float = 0.1, reduction: str = "mean", nonfinite: str = "raise"):
+        super().__init__(1.0, reduction, nonfinite)
         self.c = _positive("c", c)
         self.register_buffer("progress", torch.zeros(()))
 
@@ -165,8 +167,8 @@ class LMLSLoss(ResidualLoss):
     LMLS and tends to 1 for LLAD; neither redescends.
     """
 
-    def __init__(self, a: float = 1.0, power: int = 2, reduction: str = "mean"):
-        super().__init__(reduction)
+    def __init__(self, a: float = 1.0, power: int = 2, reduction: str = "mean", nonfinite: str = "raise"):
+        super().__init__(reduction, nonfinite)
         self.a = _positive("a", a)
         if power not in (1, 2):
             raise ValueError(f"power must be 2 (LMLS) or 1 (LLAD); got {power!r}")
@@ -174,7 +176,12 @@ class LMLSLoss(ResidualLoss):
 
     def rho(self, residual: Tensor) -> Tensor:
         f = residual.square() if self.power == 2 else residual.abs()
-        return f - torch.log1p(self.a * f) / self.a
+        u = self.a * f
+        # log(1 + u) = 2 artanh r with r = u / (2 + u), and u - 2r = u r: no cancellation near zero
+        near = u.clamp(max=0.3)
+        r = near / (2 + near)
+        series = sum(r.square() ** k / (2 * k + 3) for k in range(8))
+        return torch.where(u < 0.3, near * r - 2 * r**3 * series, u - torch.log1p(u)) / self.a
 
     def extra_repr(self) -> str:
         return f"a={self.a:g}, power={self.power}"
@@ -183,8 +190,8 @@ class LMLSLoss(ResidualLoss):
 class LogCoshLoss(ResidualLoss):
     """s^2 log cosh(e/s), s > 0: e^2/2 near zero, s |e| far out; saturates like Huber's and does not redescend."""
 
-    def __init__(self, scale: float = 1.0, reduction: str = "mean"):
-        super().__init__(reduction)
+    def __init__(self, scale: float = 1.0, reduction: str = "mean", nonfinite: str = "raise"):
+        super().__init__(reduction, nonfinite)
         self.scale = _positive("scale", scale)
 
     def rho(self, residual: Tensor) -> Tensor:
@@ -195,16 +202,6 @@ class LogCoshLoss(ResidualLoss):
 
     def extra_repr(self) -> str:
         return f"scale={self.scale:g}"
-
-
-COMPARATORS: dict[str, Callable[..., ResidualLoss]] = {
-    "gaussian": GaussianNLLLoss,
-    "generalized_cauchy": GeneralizedCauchyLoss,
-    "pseudo_huber": PseudoHuberLoss,
-    "scheduled_pseudo_huber": ScheduledPseudoHuberLoss,
-    "lmls": LMLSLoss,
-    "log_cosh": LogCoshLoss,
-}
 
 
 def _positive(name: str, value: float) -> float:

@@ -45,8 +45,8 @@ import torch
 from tqdm.auto import tqdm
 
 from . import evaluation, noise
+from .catalogue import LOSSES, make_loss
 from .datasets import DATASETS, Dataset, load_dataset, split_validation
-from .losses import LOSSES, make_loss
 from .models import MODELS, make_model
 from .records import DigestTaken, RecordStore
 from .training import SCHEDULES, History, fit
@@ -95,7 +95,14 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
         {"alpha": 2.0, "beta": 0.5, "kappa": 1.0, "learn": ("alpha", "beta"), "parameter_shape": (3, 1, 1)},
     ),
     "clean": ("mse", {}),  # the ceiling: MSE trained on clean targets
+    # For the study of neighbours alone (notebook 10). Fixed scales are again 0.1: LMLS turns at 1/sqrt(a).
+    "gaussian": ("gaussian", {"scale": 0.5}),
+    "generalized_cauchy": ("generalized_cauchy", {"alpha": 2.0, "scale": 0.5}),
+    "scheduled_pseudo_huber": ("scheduled_pseudo_huber", {"c": 0.1}),
+    "log_cosh": ("log_cosh", {"scale": 0.1}),
+    "lmls": ("lmls", {"a": 100.0}),
 }
+NEIGHBOURS = ("gaussian", "generalized_cauchy", "scheduled_pseudo_huber", "log_cosh", "lmls")
 
 #: The declared grid GCL is tuned over, per cell: 4 shapes x 6 scales.
 GCL_ALPHAS = (1.0, 1.5, 2.0, 4.0)
@@ -109,8 +116,9 @@ class Run:
     """One training run, fully specified. Fields left at None take the data set's entry in `SETTINGS`.
 
     dataset: a name in `alcl.datasets.DATASETS`. level: one in `alcl.noise.LEVELS` or `STUDY_LAWS`. loss, options: see
-    `alcl.losses.make_loss`. seed: draws noise, initialisation and batches, the same for every loss. targets: "noisy",
-    or "clean" for the ceiling. evaluate_on: "test", or "validation" (clean images held out of training, for tuning).
+    `alcl.catalogue.make_loss`. seed: draws noise, initialisation and batches, the same for every loss. targets:
+    "noisy", or "clean" for the ceiling. evaluate_on: "test", or "validation" (clean images held out of training, for
+    tuning).
 
     Raises ValueError, naming the field and its legal values, when it is made; an illegal Run does not exist.
     """

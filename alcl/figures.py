@@ -70,6 +70,11 @@ _STYLES: dict[str, tuple[str, str, Any, str]] = {
     "alcl_scale_frozen": ("ALCL, scale frozen", "#B98A6A", (0, (5, 1, 1, 1, 1, 1)), "p"),
     "alcl_frozen": ("ALCL, both frozen", "#F2B38C", (0, (2, 1)), "*"),
     "alcl_unnormalized": ("ALCL, no normalizer", "#7D6A5E", (0, (7, 3)), "x"),
+    "gaussian": ("Gaussian, scale learned", "#7FB2DC", (0, (3, 1)), "1"),
+    "generalized_cauchy": ("generalized Cauchy", "#C8C873", (0, (2, 2)), "2"),
+    "scheduled_pseudo_huber": ("pseudo-Huber, scheduled", "#66C5A9", (0, (1, 2)), "3"),
+    "log_cosh": ("log-cosh", "#8FD3F4", (0, (6, 2)), "4"),
+    "lmls": ("LMLS", "#B5B5B5", (0, (1, 3)), "+"),
     "alcl_channels": ("ALCL, one scale a channel", "#A63D00", (0, (1, 1, 4, 1)), "H"),
 }
 LABELS: dict[str, str] = {method: row[0] for method, row in _STYLES.items()}

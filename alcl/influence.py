@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, Normal
 from torch.nn import functional as F
 
+from .comparators import GaussianNLLLoss, GeneralizedCauchyLoss, LMLSLoss, LogCoshLoss, PseudoHuberLoss
 from .losses import (
     ALCLoss,
     BarronLoss,
@@ -528,7 +529,7 @@ def table(
 
 
 def default_losses() -> dict[str, ResidualLoss]:
-    """The losses `table` compares by default: every method of the library, ALCL at several shapes and tail weights."""
+    """The losses `table` compares by default: every loss of the library, ALCL at several shapes and tail weights."""
     return {
         "MSE": MSELoss(),
         "L1": L1Loss(),
@@ -539,6 +540,12 @@ def default_losses() -> dict[str, ResidualLoss]:
         "Barron a=0.5": BarronLoss(0.5, 1.0),
         "Barron a=1": BarronLoss(1.0, 1.0),
         "Barron a=1.5": BarronLoss(1.5, 1.0),
+        "generalized Cauchy a=1.5": GeneralizedCauchyLoss(1.5, 1.0, learn=()),
+        "pseudo-Huber 1": PseudoHuberLoss(1.0),
+        "log-cosh": LogCoshLoss(1.0),
+        "LMLS": LMLSLoss(1.0),
+        "LLAD": LMLSLoss(1.0, power=1),
+        "Gaussian, any scale": GaussianNLLLoss(1.0, learn=()),
         "ALCL a=1.2": ALCLoss(1.2, 1.0, learn=()),
         "ALCL a=1.5": ALCLoss(1.5, 1.0, learn=()),
         "ALCL a=2": ALCLoss(2.0, 1.0, learn=()),
@@ -630,6 +637,8 @@ def _log_density_and_score(distribution: Distribution, e: Tensor) -> tuple[Tenso
     with torch.enable_grad():
         e = e.detach().requires_grad_()
         log_density = distribution.log_prob(e)
+        if not (log_density.requires_grad and bool(log_density.isfinite().all())):
+            raise ValueError("distribution must have a density on the whole line; its support ends")
         (slope,) = torch.autograd.grad(log_density.sum(), e)
     probe = e.detach()[:: len(e) // 100]
     if not torch.allclose(distribution.log_prob(probe), distribution.log_prob(-probe), rtol=1e-6, atol=1e-9):

@@ -18,10 +18,9 @@ from __future__ import annotations
 
 import copy
 import functools
-import inspect
 import math
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -672,33 +671,6 @@ class BarronLoss(AdaptiveLoss):
 
     def _shown(self) -> Sequence[str]:
         return ("alpha", "scale")
-
-
-LOSSES: dict[str, Callable[..., ResidualLoss]] = {
-    "mse": MSELoss,
-    "l1": L1Loss,
-    "huber": HuberLoss,
-    "cauchy": CauchyLoss,
-    "gcl": GeneralizedCorrentropyLoss,
-    "student_t": StudentTLoss,
-    "barron": BarronLoss,
-    "alcl": ALCLoss,
-}
-
-
-def make_loss(name: str, **options) -> ResidualLoss:
-    """The loss called `name` (a key of `LOSSES`) with its constructor's options.
-
-    Raises:
-        ValueError: unknown name, or an option that this loss does not take, or an illegal value.
-    """
-    if name not in LOSSES:
-        raise ValueError(f"loss must be one of {', '.join(LOSSES)}; got {name!r}")
-    legal = inspect.signature(LOSSES[name]).parameters
-    unknown = [option for option in options if option not in legal]
-    if unknown:
-        raise ValueError(f"loss {name!r} takes {', '.join(legal)}; got {', '.join(unknown)}")
-    return LOSSES[name](**options)
 
 
 def optimizer_groups(

@@ -1,4 +1,5 @@
-"""Studies that go past the paper's abstract: drift, channels, ablations, sizes, noise that no method was developed on.
+"""Studies that go past the paper's abstract: drift, channels, ablations, sizes, noise that no method was
+developed on, neighbouring losses.
 
 Each study is a list of `Run`s, declared here before any was made, with its records in <folder>/study_<name>.jsonl. GCL
 takes its settings from tuning runs: those of the grid (<folder>/<dataset>.jsonl), or a study's own for its own noise.
@@ -21,7 +22,7 @@ import pandas as pd
 from . import experiments
 from .analysis import bootstrap_interval
 from .datasets import DATASETS, load_dataset
-from .experiments import EMBEDDED, KEPT_LEVEL, MEASURES, Run, method_of, method_run, oracle, tuning_runs
+from .experiments import EMBEDDED, KEPT_LEVEL, MEASURES, NEIGHBOURS, Run, method_of, method_run, oracle, tuning_runs
 from .records import RecordStore
 
 #: Data sets the studies are declared for.
@@ -111,6 +112,17 @@ def unseen(dataset: str, tuning: Records) -> Configs:
     return found
 
 
+def neighbours(dataset: str, tuning: Records) -> Configs:
+    """Robust losses that the grid does not have: a learned Gaussian scale alone, generalized Cauchy, pseudo-Huber by
+    the clock, log-cosh, LMLS."""
+    found: Configs = []
+    for level in ("low", "high", "extreme"):
+        for method in ("mse", *NEIGHBOURS, "alcl"):
+            found += [(method, method_run(method, dataset, level, seed)) for seed in _seeds(dataset)]
+        found += _gcl({"gcl, tuned here": level}, tuning, dataset, level, _seeds(dataset))
+    return found
+
+
 @dataclass(frozen=True)
 class Study:
     """`runs(dataset, tuning records)` on `datasets`; GCL is tuned for the study at the laws `tune`."""
@@ -126,6 +138,7 @@ STUDIES: dict[str, Study] = {
     "ablations": Study(ablations, ("digits", "digits_rgb", "mnist")),
     "sizes": Study(sizes, ("digits", "mnist")),
     "unseen": Study(unseen, ("digits", "digits_rgb", "mnist"), UNSEEN),
+    "neighbours": Study(neighbours, ("digits", "digits_rgb", "mnist")),
 }
 
 

@@ -50,7 +50,8 @@ def fit(
 
     Args:
         model: any module, `inputs[batch] -> targets[batch].shape`.
-        criterion: any loss module; its own parameters, if any, learn at `loss_lr` (default `lr`), no weight decay.
+        criterion: any loss module; its own parameters, if any, learn at `loss_lr` (default `lr`), no weight decay. One
+            with a schedule of its own has a method `advance(t)`, called before every step with t = step / steps.
         inputs, targets: tensors with the same first dimension N; never copied whole.
         epochs: passes over the data, >= 1.
         batch_size: examples a step, >= 1. The last batch of an epoch may be smaller; it counts by its size in the loss.
@@ -75,9 +76,10 @@ def fit(
         groups = [{**groups[0], "params": groups[0]["params"] + groups[1]["params"]}]  # each group costs a launch
     optimizer = torch.optim.Adam(groups, fused=True)
     count = len(inputs)
-    total = epochs * math.ceil(count / batch_size)
+    total, step = epochs * math.ceil(count / batch_size), 0
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total) if schedule == "cosine" else None
     tracked = [name for name in TRACKED if isinstance(getattr(criterion, name, None), Tensor)]
+    scheduled = hasattr(criterion, "advance")  # a loss that changes by the clock
     history = History(parameters={name: [] for name in tracked})
 
     def track() -> None:
@@ -96,6 +98,9 @@ def fit(
         epoch_loss = torch.zeros((), device=inputs.device)
         for index in order.split(batch_size):
             optimizer.zero_grad(set_to_none=True)
+            if scheduled:
+                criterion.advance(step / total)
+                step += 1
             loss = criterion(model(inputs[index]), targets[index])
             loss.backward()
             optimizer.step()

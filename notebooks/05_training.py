@@ -43,6 +43,7 @@ methods = "all"  # or some of them, "l1,gcl" or ["l1", "gcl"]; mse and alcl are 
 jobs = 1  # processes, one thread each
 
 # %%
+from alcl.catalogue import make_loss
 from alcl.parameters import check_parameters
 
 check_parameters(["dataset", "level", "seed", "epochs", "methods", "jobs"])
@@ -64,8 +65,8 @@ from alcl import experiments, figures
 from alcl.datasets import load_dataset
 from alcl.densities import GeneralizedT
 from alcl.evaluation import in_batches, psnr
-from alcl.experiments import MEASURES, METHODS, make_task, method_run, stream
-from alcl.losses import make_loss, optimizer_groups
+from alcl.experiments import MEASURES, METHODS, NEIGHBOURS, make_task, method_run, stream
+from alcl.losses import optimizer_groups
 from alcl.models import make_model
 from alcl.training import fit
 
@@ -83,7 +84,8 @@ figures.use_theme()
 # > and marked "untuned". ALCL has one setting everywhere.
 
 # %%
-variants = [name for name in METHODS if name.startswith("alcl_") and name != "alcl_kappa"]  # notebook 10 has them
+variants = [name for name in METHODS if name.startswith("alcl_") and name != "alcl_kappa"]  # notebook 10
+variants += NEIGHBOURS  # has them
 usual = [name for name in figures.COLORS if name in (*METHODS, "gcl") and name not in variants]
 if not isinstance(methods, (str, list, tuple)):
     raise ValueError(f"methods must be 'all', or names of methods, as a list or separated by commas; got {methods!r}")

@@ -81,7 +81,6 @@ from alcl.discriminative import (
 )
 
 # %%
-from alcl.influence import table as influence_table
 from alcl.losses import ALCLoss, BarronLoss, HuberLoss, L1Loss, MSELoss, StudentTLoss
 from alcl.noise import LEVELS
 from alcl.training import fit
@@ -556,29 +555,7 @@ if default:
     _ = figures.save(fig, "fig09c_regression", notebook=NOTEBOOK, parameters=source["parameters"])
 
 # %% [markdown]
-# ### The comparators' influence
-#
-# The same ruler as in notebook 02, for the losses it does not have. Of the new ones only the generalized Cauchy
-# redescends: `tail_exponent` below zero. LMLS is logarithmic in name, and unbounded. The scheduled pseudo-Huber is,
-# at every moment, a pseudo-Huber.
-
-# %%
-fixed = {
-    "Gaussian (any scale)": GaussianNLLLoss(1.0, learn=()),
-    "generalized Cauchy, α = 1.5": GeneralizedCauchyLoss(1.5, 1.0, learn=()),
-    "pseudo-Huber 1": PseudoHuberLoss(1.0),
-    "pseudo-Huber 0.1": PseudoHuberLoss(0.1),
-    "LMLS": LMLSLoss(1.0),
-    "LLAD": LMLSLoss(1.0, power=1),
-    "log-cosh": LogCoshLoss(1.0),
-    "ALCL, α = 1.5": ALCLoss(1.5, 1.0, learn=()),
-}
-measured = influence_table(fixed)[["supremum", "tail_exponent", "efficiency Gaussian", "efficiency Cauchy"]]
-assert measured.index[measured["tail_exponent"] < -1e-6].tolist() == ["generalized Cauchy, α = 1.5", "ALCL, α = 1.5"]
-assert np.isinf(measured.loc[["Gaussian (any scale)", "LMLS"], "supremum"]).all()
-if default:
-    _ = figures.save_table(measured, "table09d_influence", notebook=NOTEBOOK)
-measured.round(3)
+# The influence of all these losses, by one ruler, stands in the table of [notebook 02](02_influence.ipynb), Section 11.
 
 # %% [markdown]
 # ## What to take along

@@ -9,7 +9,8 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 
 from alcl import experiments
-from alcl.losses import LOSSES, NONFINITE, REDUCTIONS, ALCLoss, GeneralizedCorrentropyLoss, make_loss, optimizer_groups
+from alcl.catalogue import LOSSES, make_loss
+from alcl.losses import NONFINITE, REDUCTIONS, ALCLoss, GeneralizedCorrentropyLoss, optimizer_groups
 from alcl.training import fit
 
 every_loss = pytest.mark.parametrize("name", LOSSES)

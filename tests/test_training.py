@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from alcl import training
-from alcl.losses import LOSSES, ALCLoss, HuberLoss, MSELoss, StudentTLoss, make_loss, optimizer_groups
+from alcl.catalogue import LOSSES, make_loss
+from alcl.losses import ALCLoss, HuberLoss, MSELoss, StudentTLoss, optimizer_groups
 from alcl.models import make_model
 from alcl.training import SCHEDULES, TRACKED, History, fit
 
