@@ -1,4 +1,4 @@
-"""Keeps the computed parts of README.md current: the claims ledger and the list of choices.
+"""Keeps the computed parts of README.md current: the headline, the claims ledger, costs and the list of choices.
 
     python -m alcl.readme           rewrite them from the records, the notebooks and choices.json
     python -m alcl.readme --check   exit 1 if they are stale
@@ -9,14 +9,20 @@ A computed part stands between `<!-- name:begin -->` and `<!-- name:end -->`; no
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from .analysis import claims_ledger, ledger_markdown, theorem_index
+import pandas as pd
+
+from .analysis import SEEDS, benchmark_frame, claims_ledger, ledger_markdown, paired_differences, theorem_index
+from .bench import summary
 from .choices import choices_markdown
 from .experiments import BENCHMARK, EMBEDDED, study_store
+from .noise import LEVELS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,7 +32,46 @@ def blocks(root: Path = ROOT) -> dict[str, str]:
     folder = root / "paper_figures" / "records"
     records = [record for name in (*EMBEDDED, *BENCHMARK) for record in study_store(folder, name).read()]
     ledger = claims_ledger(records, theorem_index(root / "notebooks"))
-    return {"claims": ledger_markdown(ledger), "choices": choices_markdown()}
+    speed = json.loads((root / "paper_figures" / "bench.json").read_text("utf-8"))
+    return {
+        "headline": headline(benchmark_frame(records)),
+        "claims": ledger_markdown(ledger),
+        "speed": costs(speed),
+        "choices": choices_markdown(),
+    }
+
+
+def headline(frame: pd.DataFrame) -> str:
+    """Every benchmark cell that has all its seeds, in one row: ALCL's median paired differences with intervals."""
+    columns = {("accuracy", "mse"): 100, ("accuracy", "gcl"): 100, ("psnr", "mse"): 1, ("psnr", "gcl"): 1}
+    found = {}
+    for (measure, rival), factor in columns.items():
+        for row in paired_differences(frame[frame["dataset"].isin(BENCHMARK)], "alcl", rival, measure).itertuples():
+            if row.seeds >= len(SEEDS):
+                text = f"{factor * row.difference:+.2f} [{factor * row.low:+.2f}, {factor * row.high:+.2f}]"
+                found.setdefault((row.dataset, row.level), {})[measure, rival] = text
+    cells = [cell for cell in ((d, level) for d in BENCHMARK for level in LEVELS) if len(found.get(cell, ())) == 4]
+    lines = [
+        "| ALCL minus | MSE, accuracy in points | tuned GCL, accuracy | MSE, PSNR in dB | tuned GCL, PSNR |",
+        "|---|---|---|---|---|",
+        *(
+            "| " + ", ".join(cell) + " | " + " | ".join(found[cell][column] for column in columns) + " |"
+            for cell in cells
+        ),
+        "",
+        f"Cells with all {len(SEEDS)} seeds of all three methods: {len(cells)} of {len(BENCHMARK) * len(LEVELS)}.",
+    ]
+    return "\n".join(lines)
+
+
+def costs(result: Mapping[str, Any]) -> str:
+    """The benchmark's ratios beside their targets, and the machine."""
+    machine, table = result["machine"], summary(result)
+    lines = ["| | target | measured |", "|---|---|---|"]
+    lines += [f"| {row.ratio} | {row.target} | {row.measured:.2f} |" for row in table.itertuples()]
+    where = f"{machine['processor']}, {machine['vector_instructions']}, torch {machine['torch']}"
+    gpu = "no GPU was measured" if machine["gpu"].startswith("none") else machine["gpu"]
+    return "\n".join([*lines, "", f"One thread, float32, {where}; {gpu}."])
 
 
 def rendered(text: str, parts: Mapping[str, str]) -> str:

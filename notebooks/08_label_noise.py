@@ -520,7 +520,9 @@ for ax, noise in zip(axes[0], names, strict=False):
     _ = ax.set_title(noise.replace(" ", "\n"), fontsize=9.5)
 _ = axes[0, 0].set_yticks(range(len(shown)), [NAMES[method] for method in shown])
 _ = fig.supxlabel("accuracy on clean test labels, % (a point a seed, a bar the median)", fontsize=9.5)
-_ = fig.suptitle("Digits: which loss is best depends on the noise")
+_ = fig.suptitle("Digits: cross-entropy is last, except under asymmetric noise")
+lowest = on_digits.groupby(["cell", "method"])["accuracy"].median().unstack().idxmin(axis=1)
+assert (lowest.drop("asymmetric 0.4", errors="ignore") == "ce").all()
 if len(names):
     _ = figures.save(fig, "fig08e_digits", notebook="08_label_noise", **origin)
 

@@ -1,7 +1,9 @@
 """The computed parts of README.md are current, and the check can fail."""
 
+import json
 import re
 
+import pandas as pd
 import pytest
 
 from alcl import readme
@@ -31,3 +33,25 @@ def test_the_reading_order_names_every_notebook():
     text = (readme.ROOT / "README.md").read_text()
     names = {path.stem for path in (readme.ROOT / "notebooks").glob("[0-9][0-9]_*.py")}
     assert names == set(re.findall(r"\| \[(\d\d_\w+)\]\(notebooks/\1\.ipynb\)", text))
+
+
+def test_the_headline_has_every_complete_benchmark_cell_and_no_other():
+    rows = [
+        {"dataset": dataset, "level": "high", "method": method, "seed": seed, "measure": measure, "value": value}
+        for dataset, seeds in (("mnist", 10), ("cifar10", 9), ("digits", 10))
+        for seed in range(seeds)
+        for measure in ("accuracy", "psnr")
+        for method, value in (("mse", 0.1), ("gcl", 0.3), ("alcl", 0.25))
+    ]
+    text = readme.headline(pd.DataFrame(rows))
+    assert "| mnist, high | +15.00 [+15.00, +15.00] | -5.00 [-5.00, -5.00] | +0.15 [+0.15, +0.15] |" in text
+    assert "cifar10" not in text  # a seed is missing
+    assert "digits" not in text  # embedded sets decide no claim
+    assert "1 of 20" in text
+
+
+def test_costs_stand_beside_their_targets():
+    result = json.loads((readme.ROOT / "paper_figures" / "bench.json").read_text())
+    text = readme.costs(result)
+    step = {row["loss"]: row["value"] for row in result["rows"] if row["what"] == "step" and row["threads"] == 1}
+    assert f"| training step over MSE's | at most 1.05 | {step['ALCL'] / step['MSE']:.2f} |" in text
