@@ -183,14 +183,14 @@ def study_frame(name: str, folder: str | Path) -> pd.DataFrame:
     the last recorded alpha and beta of adaptive losses (None for others). Data sets whose tuning is not recorded, and
     runs that are not, are absent; metrics that are not finite (a run that diverged) are -inf.
     """
-    rows = []
+    rows, own = [], study_store(folder, name).read()
     for dataset in STUDIES[name].datasets:
-        own = study_store(folder, name).read()
         if not any(record["config"]["dataset"] == dataset for record in own):
             continue  # not begun: what the grid has of it is no study
-        known = {record["digest"]: record for record in (*experiments.study_store(folder, dataset).read(), *own)}
+        grid = experiments.study_store(folder, dataset).read()
+        known = {record["digest"]: record for record in (*grid, *own)}
         try:
-            wanted = study_runs(name, dataset, folder)
+            wanted = STUDIES[name].runs(dataset, [*grid, *own])
         except LookupError:
             continue
         for label, config in wanted:

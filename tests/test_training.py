@@ -367,3 +367,15 @@ def test_numpy_integers_count_as_integers():
 
 def test_histories_do_not_share_their_lists():
     assert History().loss is not History().loss
+
+
+def test_a_loss_with_a_schedule_is_told_the_time_before_every_step():
+    times = []
+
+    class Timed(MSELoss):
+        def advance(self, t):
+            times.append(t)
+
+    x = torch.rand(10, 3)
+    fit(nn.Linear(3, 3), Timed(), x, x, epochs=2, batch_size=4, lr=1e-3)
+    assert times == pytest.approx([step / 6 for step in range(6)])
