@@ -55,6 +55,7 @@ ifneq ($(PROFILE),live)
 	$(PY) -m alcl.experiments --profile $(PROFILE) --records $(RECORDS) --jobs $(JOBS) $(CLUSTER) $(if $(FRESH),--fresh)
 endif
 	$(PY) notebooks/execute.py --jobs $(JOBS) $(NOTEBOOKS)
+	$(PY) -m alcl.bench --draw
 	$(PY) -m alcl.readme
 
 notebooks: figures  ## the same: notebooks are executed, paired and their figures written together

@@ -1,8 +1,8 @@
 """`make bench`: what the loss costs beside its peers, measured in one run on one machine.
 
 Peers take turns, block by block, so that a ratio of two of them is fair on a machine that is busy with other things
-too; of all blocks the median counts. Written to `paper_figures/`: bench.json (every number, with the machine), a table
-of the ratios, and two figures.
+too; of all blocks the median counts. Written to `paper_figures/`: records/bench.json (every number, with the machine),
+a table of the ratios, and two figures.
 
     python -m alcl.bench            about four minutes
     python -m alcl.bench --draw     the table and the figures again, from bench.json
@@ -338,11 +338,15 @@ def draw(result: Mapping[str, Any]) -> tuple[Figure, Figure]:
     return linear, beside
 
 
+def record_path() -> Path:
+    """Where the last benchmark is kept: it is a measurement, and no figure can be made again without it."""
+    return figures.figures_dir() / "records" / "bench.json"
+
+
 def write(result: Mapping[str, Any]) -> Path:
-    """bench.json, the table and the figures, into `figures_dir()`. Returns the path of the JSON file."""
-    folder = figures.figures_dir()
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "bench.json"
+    """The record, the table and the figures, into `figures_dir()`. Returns the record's path."""
+    path = record_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     linear, beside = draw(result)
     origin = {"notebook": SOURCE, "parameters": result["machine"]}
@@ -358,7 +362,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--draw", action="store_true", help="measure nothing; draw what bench.json holds")
     options = parser.parse_args(arguments)
     if options.draw:
-        result = json.loads((figures.figures_dir() / "bench.json").read_text("utf-8"))
+        result = json.loads(record_path().read_text("utf-8"))
     else:
         result = run(options.quick, progress=lambda line: print(line, flush=True))
     path = write(result)

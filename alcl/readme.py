@@ -32,7 +32,7 @@ def blocks(root: Path = ROOT) -> dict[str, str]:
     folder = root / "paper_figures" / "records"
     records = [record for name in (*EMBEDDED, *BENCHMARK) for record in study_store(folder, name).read()]
     ledger = claims_ledger(records, theorem_index(root / "notebooks"))
-    speed = json.loads((root / "paper_figures" / "bench.json").read_text("utf-8"))
+    speed = json.loads((folder / "bench.json").read_text("utf-8"))
     return {
         "headline": headline(benchmark_frame(records)),
         "claims": ledger_markdown(ledger),

@@ -21,7 +21,7 @@ def quick(tmp_path_factory):
 
 
 def test_what_is_written(quick):
-    result = json.loads((quick / "bench.json").read_text())
+    result = json.loads((quick / "records" / "bench.json").read_text())
     assert {row["what"] for row in result["rows"]} >= {"loss", "step", "epoch", "elements", "sweep"}
     assert all(row["value"] >= 0 for row in result["rows"])
     assert {row["loss"] for row in result["rows"] if row["what"] == "loss"} == set(bench.PEERS)
@@ -32,8 +32,19 @@ def test_what_is_written(quick):
     assert set(manifest) == {"fig11a_elements", "fig11b_peers", "table11_speed"}
 
 
+def test_figures_and_table_can_be_drawn_again_from_the_record(quick, monkeypatch):
+    monkeypatch.setenv("ALCL_FIGURES", str(quick))
+    files = {path.name: path.read_bytes() for path in quick.glob("*11*")}
+    assert len(files) == 6
+    for name in files:
+        (quick / name).unlink()
+    assert bench.main(["--draw"]) == 0
+    assert {path.name for path in quick.glob("*11*")} == set(files)
+    assert (quick / "table11_speed.csv").read_bytes() == files["table11_speed.csv"]
+
+
 def test_the_summary_is_made_of_the_rows(quick):
-    result = json.loads((quick / "bench.json").read_text())
+    result = json.loads((quick / "records" / "bench.json").read_text())
     table = bench.summary(result).set_index("ratio").measured
     loss = {row["loss"]: row["value"] for row in result["rows"] if row["what"] == "loss"}
     assert table["loss over MSE, eager"] == pytest.approx(loss["ALCL"] / loss["MSE"])

@@ -51,7 +51,7 @@ def test_the_headline_has_every_complete_benchmark_cell_and_no_other():
 
 
 def test_costs_stand_beside_their_targets():
-    result = json.loads((readme.ROOT / "paper_figures" / "bench.json").read_text())
+    result = json.loads((readme.ROOT / "paper_figures" / "records" / "bench.json").read_text())
     text = readme.costs(result)
     step = {row["loss"]: row["value"] for row in result["rows"] if row["what"] == "step" and row["threads"] == 1}
     assert f"| training step over MSE's | at most 1.05 | {step['ALCL'] / step['MSE']:.2f} |" in text
