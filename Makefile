@@ -54,8 +54,8 @@ figures: $(READY)  ## execute every notebook and write all of paper_figures/ (PR
 ifneq ($(PROFILE),live)
 	$(PY) -m alcl.experiments --profile $(PROFILE) --records $(RECORDS) --jobs $(JOBS) $(CLUSTER) $(if $(FRESH),--fresh)
 endif
-	$(PY) notebooks/execute.py --jobs $(JOBS) $(NOTEBOOKS)
 	$(PY) -m alcl.bench --draw
+	$(PY) notebooks/execute.py --jobs $(JOBS) $(NOTEBOOKS)
 	$(PY) -m alcl.readme
 
 notebooks: figures  ## the same: notebooks are executed, paired and their figures written together

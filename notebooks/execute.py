@@ -34,6 +34,7 @@ from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
+WIDGET = "application/vnd.jupyter.widget-view+json"
 LAST = "_figures"  # the notebook whose name ends so draws from what the others record
 
 
@@ -230,6 +231,8 @@ def strip(notebook: NotebookNode) -> None:
             cell.metadata.pop(key, None)
         if not cell.metadata.get("tags", True):
             del cell.metadata["tags"]
+        if "outputs" in cell:  # a progress bar is for those who wait
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
 
 
 def put(source: Path, target: Path) -> None:

@@ -59,6 +59,7 @@ def volatile(path):
         problems += [f"cell {number}: metadata {key}" for key in ("papermill", "execution") if key in cell.metadata]
         for output in cell.get("outputs", []):
             data = output.get("data", {})
+            problems += [f"cell {number}: output {kind}" for kind in data if "widget" in kind]
             text = "\n".join([output.get("text", ""), data.get("text/plain", ""), data.get("text/html", "")])
             found = re.search(r"0x[0-9a-f]{6,}|(/home|/root|/Users|/tmp|/work|/var|/opt|/mnt)/\S+|site-packages", text)
             if found:
