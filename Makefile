@@ -66,7 +66,7 @@ runs: $(READY)  ## the sweep alone: PROFILE=paper, JOBS=, FRESH=1, BACKEND=dask 
 studies: $(READY)  ## noisy labels and the studies beyond the paper (DATASETS="digits mnist", JOBS=); resumes where it stopped
 	$(PY) -m alcl.label_experiments --profile embedded --records $(RECORDS) --jobs $(JOBS)
 	$(PY) -m alcl.label_experiments --profile core --records $(RECORDS) --jobs $(JOBS)
-	$(PY) -m alcl.studies --records $(RECORDS) --jobs $(JOBS) $(if $(DATASETS),--datasets $(DATASETS))
+	$(PY) -m alcl.studies --records $(RECORDS) --jobs $(JOBS) $(CLUSTER) $(if $(DATASETS),--datasets $(DATASETS))
 
 # nbval runs the committed notebooks and compares tagged outputs; their figures go to build/, not over the committed ones.
 test: $(READY)  ## unit and property tests, the gates, and nbval over every notebook

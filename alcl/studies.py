@@ -164,16 +164,28 @@ def study_store(folder: str | Path, name: str) -> RecordStore:
     return RecordStore(Path(folder) / f"study_{name}.jsonl")
 
 
-def run_study(name: str, dataset: str, folder: str | Path, jobs: int = 1, progress: bool = True) -> None:
-    """Run what is not recorded of one study on one data set; first the tuning of GCL for the study's own noise."""
+def run_study(
+    name: str,
+    dataset: str,
+    folder: str | Path,
+    jobs: int = 1,
+    progress: bool = True,
+    backend: str = "loky",
+    scheduler: str | None = None,
+) -> None:
+    """Run what is not recorded of one study on one data set; first the tuning of GCL for the study's own noise.
+
+    jobs, progress, backend, scheduler: as for `experiments.sweep`.
+    """
     load_dataset(dataset)  # a missing data set is one clear error here, before any work
     store = study_store(folder, name)
+    where = {"jobs": jobs, "progress": progress, "backend": backend, "scheduler": scheduler}
     for level in STUDIES[name].tune:
-        experiments.sweep(tuning_runs(dataset, level), store, jobs, progress=progress, description=f"tuning: {level}")
+        experiments.sweep(tuning_runs(dataset, level), store, description=f"tuning: {level}", **where)
     wanted = [config for _, config in study_runs(name, dataset, folder)]
     grid = {record["digest"] for record in experiments.study_store(folder, dataset).read()}
     todo = [config for config in wanted if config.digest not in grid]  # some runs are the grid's own
-    experiments.sweep(todo, store, jobs, progress=progress, description=f"{name} on {dataset}")
+    experiments.sweep(todo, store, description=f"{name} on {dataset}", **where)
 
 
 def study_frame(name: str, folder: str | Path) -> pd.DataFrame:
@@ -243,8 +255,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--datasets", nargs="*", default=list(STUDY_DATASETS), help=f"of {', '.join(STUDY_DATASETS)}")
     parser.add_argument("--records", default="paper_figures/records", help="folder of the record stores")
     parser.add_argument("--jobs", type=int, default=1, help="worker processes, one thread each")
+    parser.add_argument("--backend", default="loky", help=f"one of {', '.join(experiments.BACKENDS)}")
+    parser.add_argument("--scheduler", help="address of the cluster's scheduler, for dask or ray")
     options = parser.parse_args(arguments)
+    cluster = {"backend": options.backend, "scheduler": options.scheduler}
     try:
+        experiments.check_backend(**cluster)
         for name, legal, kind in (("studies", STUDIES, "study"), ("datasets", DATASETS, "data set")):
             unknown = [value for value in getattr(options, name) if value not in legal]
             if unknown:
@@ -252,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for dataset in options.datasets:
             for name in options.studies:
                 if dataset in STUDIES[name].datasets:
-                    run_study(name, dataset, options.records, options.jobs)
+                    run_study(name, dataset, options.records, options.jobs, **cluster)
     except (ValueError, OSError, LookupError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -173,7 +173,8 @@ if len(frames["drift"]):
             _ = ax.plot(betas.T, color=COLORS["alcl"], lw=0.5, alpha=0.4)
             line = np.median(betas, axis=0)
             _ = ax.plot(line, color=COLORS["alcl"], ls=dash, lw=2)
-            _ = ax.annotate(where[level], (len(line) - 1, line[-1]), (-4, 6), textcoords="offset points", ha="right")
+            _ = ax.annotate(where[level], (len(line) - 1, line[-1]), (-4, 8 if dash == "-" else -14),
+                            textcoords="offset points", ha="right")  # fmt: skip
         _ = ax.set(title=dataset, xlabel="epoch", yscale="log")
     _ = axes[0, 0].set_ylabel("scale β")
     figure.suptitle("Does the learned scale follow the noise?", x=0.01, ha="left")
