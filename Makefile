@@ -105,7 +105,7 @@ check: $(READY)  ## lint, format, pip check, pairing of notebooks
 audit: $(READY)  ## rerun a random sample of the embedded records and compare (N=10 SEED=0 PROFILE=embedded)
 	$(PY) -m alcl.experiments --profile $(if $(filter live,$(PROFILE)),embedded,$(PROFILE)) --records $(RECORDS) --audit $(or $(N),10) --seed $(or $(SEED),0)
 
-bench: $(READY)  ## what the loss costs beside its peers, about four minutes on a quiet machine
+bench: $(READY)  ## what the loss costs beside its peers, about three minutes on a quiet machine
 	$(PY) -m alcl.bench
 
 lock:  ## resolve every pin again (needs uv)

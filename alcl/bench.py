@@ -4,7 +4,7 @@ Peers take turns, block by block, so that a ratio of two of them is fair on a ma
 too; of all blocks the median counts. Written to `paper_figures/`: records/bench.json (every number, with the machine),
 a table of the ratios, and two figures.
 
-    python -m alcl.bench            about four minutes
+    python -m alcl.bench            about three minutes
     python -m alcl.bench --draw     the table and the figures again, from bench.json
     python -m alcl.bench --quick    seconds, small shapes, nothing worth reading: for tests
 """
@@ -361,6 +361,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="small shapes, few rounds: for tests")
     parser.add_argument("--draw", action="store_true", help="measure nothing; draw what bench.json holds")
     options = parser.parse_args(arguments)
+    if options.draw and not record_path().is_file():
+        print("no benchmark is recorded: make bench measures one")
+        return 0
     if options.draw:
         result = json.loads(record_path().read_text("utf-8"))
     else:

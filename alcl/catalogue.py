@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from . import comparators, losses
 from .losses import ResidualLoss
+
+Loss = TypeVar("Loss")
 
 LOSSES: dict[str, Callable[..., ResidualLoss]] = {
     "mse": losses.MSELoss,
@@ -32,10 +35,15 @@ def make_loss(name: str, **options) -> ResidualLoss:
     Raises:
         ValueError: unknown name, or an option that this loss does not take, or an illegal value.
     """
-    if name not in LOSSES:
-        raise ValueError(f"loss must be one of {', '.join(LOSSES)}; got {name!r}")
-    legal = inspect.signature(LOSSES[name]).parameters
+    return chosen(LOSSES, name, options)
+
+
+def chosen(catalogue: Mapping[str, Callable[..., Loss]], name: str, options: Mapping[str, Any]) -> Loss:
+    """catalogue[name](**options). Raises ValueError, naming what there is, for a name or option that does not exist."""
+    if name not in catalogue:
+        raise ValueError(f"loss must be one of {', '.join(catalogue)}; got {name!r}")
+    legal = inspect.signature(catalogue[name]).parameters
     unknown = [option for option in options if option not in legal]
     if unknown:
         raise ValueError(f"loss {name!r} takes {', '.join(legal)}; got {', '.join(unknown)}")
-    return LOSSES[name](**options)
+    return catalogue[name](**options)

@@ -9,7 +9,6 @@ Ma et al., ICML 2020; GCE, Zhang and Sabuncu, NeurIPS 2018; MAE, Ghosh et al., A
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -17,6 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from .catalogue import chosen
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -212,13 +213,7 @@ def make_classification_loss(name: str, **options) -> ClassificationLoss:
     Raises:
         ValueError: unknown name, an option that this loss does not take, or an illegal value.
     """
-    if name not in CLASSIFICATION_LOSSES:
-        raise ValueError(f"loss must be one of {', '.join(CLASSIFICATION_LOSSES)}; got {name!r}")
-    legal = inspect.signature(CLASSIFICATION_LOSSES[name]).parameters
-    unknown = [option for option in options if option not in legal]
-    if unknown:
-        raise ValueError(f"loss {name!r} takes {', '.join(legal)}; got {', '.join(unknown)}")
-    return CLASSIFICATION_LOSSES[name](**options)
+    return chosen(CLASSIFICATION_LOSSES, name, options)
 
 
 # --- the asymmetric condition ---------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .densities import log_normalizer
-from .losses import AdaptiveLoss, ResidualLoss, log_correntropy
+from .losses import AdaptiveLoss, ResidualLoss, _positive, log_correntropy
 
 __all__ = [
     "GaussianNLLLoss",
@@ -202,13 +202,3 @@ class LogCoshLoss(ResidualLoss):
 
     def extra_repr(self) -> str:
         return f"scale={self.scale:g}"
-
-
-def _positive(name: str, value: float) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, RuntimeError):
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise ValueError(f"{name} must be positive and finite; got {value!r}")
-    return number

@@ -493,13 +493,18 @@ for config in again:
     print(f"{NAMES[method_of(config.config())]:7s} seed {config.seed}: trained now {now:.4f}, recorded {then:.4f}")
     assert not abs(now - then) > 0.06  # what rounding may do, amplified by training
 
+
+# %%
+def medians_of(grouped):
+    """Number of seeds, median and its bootstrap interval, a row a group."""
+    ends = {"low": lambda v: bootstrap_interval(v.to_numpy())[0], "high": lambda v: bootstrap_interval(v.to_numpy())[1]}
+    return grouped.agg(seeds="count", median="median", **ends)
+
+
 # %%
 wide = {run.digest for profile in ("embedded", "paper") for run in label_experiments.PROFILES[profile]()}
 everything = frame[frame["digest"].isin(wide) & (frame["decay"] == "l2")]
-grouped = everything.groupby(["dataset", "cell", "method"])["accuracy"]
-all_losses = grouped.agg(
-    seeds="count", median="median", low=lambda v: bootstrap_interval(v.to_numpy())[0],
-    high=lambda v: bootstrap_interval(v.to_numpy())[1]).reset_index()  # fmt: skip
+all_losses = medians_of(everything.groupby(["dataset", "cell", "method"])["accuracy"]).reset_index()
 origin = {"records": {label_experiments.STUDY: everything["digest"].tolist()},
           "data": dict(zip(everything["dataset"], everything["data"], strict=True))}  # fmt: skip
 if len(all_losses):
@@ -567,9 +572,7 @@ source = {
     "data": dict(zip(core_frame["dataset"], core_frame["data"], strict=True)),
 }
 keys = ["dataset", "cell", "method", "decay"]
-summary = core_frame.groupby(keys)["accuracy"].agg(
-    seeds="count", median="median", low=lambda v: bootstrap_interval(v.to_numpy())[0],
-    high=lambda v: bootstrap_interval(v.to_numpy())[1])  # fmt: skip
+summary = medians_of(core_frame.groupby(keys)["accuracy"])
 summary["memorised"] = core_frame.groupby(keys)["memorised"].median()
 if len(summary):
     _ = figures.save_table(summary, "table08a_medians", notebook="08_label_noise", **source)

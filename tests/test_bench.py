@@ -43,6 +43,13 @@ def test_figures_and_table_can_be_drawn_again_from_the_record(quick, monkeypatch
     assert (quick / "table11_speed.csv").read_bytes() == files["table11_speed.csv"]
 
 
+def test_without_a_record_nothing_is_drawn_and_nothing_breaks(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ALCL_FIGURES", str(tmp_path))
+    assert bench.main(["--draw"]) == 0
+    assert "make bench" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_summary_is_made_of_the_rows(quick):
     result = json.loads((quick / "records" / "bench.json").read_text())
     table = bench.summary(result).set_index("ratio").measured
