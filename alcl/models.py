@@ -7,6 +7,8 @@ from math import prod
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.grad import conv2d_weight
 
 
 class Autoencoder(nn.Module):
@@ -40,6 +42,53 @@ def mlp_autoencoder(image_shape: Sequence[int], hidden: int = 256, code: int = 3
     return Autoencoder(encoder, decoder)
 
 
+class Upconvolution(nn.ConvTranspose2d):
+    """`nn.ConvTranspose2d(in, out, 2 stride, stride, padding=stride // 2)` with another way to the same sums on a CPU.
+
+    With few output channels the transposed convolution took half of a training step. Every output pixel sees two kernel
+    positions a dimension, so that a 3 x 3 convolution with an output channel for each pixel of a stride x stride block
+    does in a third of the time (Shi et al., "Is the deconvolution layer the same as a convolutional layer?", 2016).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int):
+        if stride < 2 or stride % 2:
+            raise ValueError(f"stride must be a positive even number; got {stride}")
+        super().__init__(in_channels, out_channels, 2 * stride, stride, padding=stride // 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, in_channels, H, W) to (N, out_channels, stride H, stride W)."""
+        if images.device.type != "cpu":
+            return super().forward(images)
+        return _Upconvolve.apply(images, self.weight, self.bias, self.stride[0])
+
+
+class _Upconvolve(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(images: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+        inner, outer = weight.shape[:2]
+        # Output 4 j + r (stride 4) sums input i times kernel 4 (j - i) + r + 2 for i = j - 1, j, j + 1: zeros where the
+        # kernel ends. Axes: inner, outer, (j - i, r) for rows, (j - i, r) for columns; a convolution counts i - j.
+        taps = F.pad(weight, [stride // 2] * 4).view(inner, outer, 3, stride, 3, stride).permute(1, 3, 5, 0, 2, 4)
+        kernel = taps.flip(4, 5).reshape(outer * stride**2, inner, 3, 3)
+        return F.pixel_shuffle(F.conv2d(images, kernel, bias.repeat_interleave(stride**2), padding=1), stride)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.save_for_backward(*inputs[:2])
+        ctx.stride = inputs[3]
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        """A transposed convolution is the adjoint of a convolution, whose own kernels are fast."""
+        images, weight = ctx.saved_tensors
+        options = {"stride": ctx.stride, "padding": ctx.stride // 2}
+        by_images = F.conv2d(gradient, weight, **options) if ctx.needs_input_grad[0] else None
+        by_weight = conv2d_weight(gradient, weight.shape, images, **options)
+        return by_images, by_weight, gradient.sum((0, 2, 3)), None
+
+
 def conv_autoencoder(image_shape: Sequence[int], hidden: int = 16, code: int = 64) -> Autoencoder:
     """Small convolutional: one 8 x 8 convolution of stride 4 with `hidden` channels, a linear code, and back.
 
@@ -61,7 +110,7 @@ def conv_autoencoder(image_shape: Sequence[int], hidden: int = 16, code: int = 6
         nn.Linear(code, prod(small)),
         nn.ReLU(),
         nn.Unflatten(1, small),
-        nn.ConvTranspose2d(hidden, channels, 8, stride=4, padding=2),
+        Upconvolution(hidden, channels, stride=4),
         nn.Sigmoid(),
     )
     return Autoencoder(encoder, decoder)

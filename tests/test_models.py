@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from alcl.models import MODELS, Autoencoder, conv_autoencoder, make_model, mlp_autoencoder
+from alcl.models import MODELS, Autoencoder, Upconvolution, conv_autoencoder, make_model, mlp_autoencoder
 
 SHAPES = [(1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 32, 32), (2, 12, 20)]
 models = pytest.mark.parametrize("name", MODELS)
@@ -56,6 +56,43 @@ def test_the_convolutional_one_has_one_wide_convolution_and_its_transpose():
     assert [(m.in_channels, m.out_channels) for m in (down, up)] == [(3, 16), (16, 3)]
     assert all(m.kernel_size == (8, 8) and m.stride == (4, 4) for m in (down, up))
     assert model.encoder[-1].in_features == model.decoder[0].out_features == 16 * 8 * 8
+
+
+@pytest.mark.parametrize("stride", [2, 4])
+def test_the_upconvolution_is_torchs_transposed_convolution(stride):
+    torch.manual_seed(0)
+    ours = Upconvolution(5, 3, stride).double()
+    torch.manual_seed(0)
+    torchs = nn.ConvTranspose2d(5, 3, 2 * stride, stride, padding=stride // 2).double()
+    images = torch.randn(2, 5, 4, 6, dtype=torch.float64, requires_grad=True)
+    ours.load_state_dict(torchs.state_dict())  # the same names and shapes
+    torch.testing.assert_close(ours(images), torchs(images))
+    weights = torch.randn(2, 3, 4 * stride, 6 * stride, dtype=torch.float64)
+    for one, other in zip(
+        torch.autograd.grad((ours(images) * weights).sum(), (images, *ours.parameters())),
+        torch.autograd.grad((torchs(images) * weights).sum(), (images, *torchs.parameters())),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def test_both_derivatives_of_the_upconvolution():
+    layer = Upconvolution(2, 1, 2).double()
+    images = torch.randn(
+        1, 2, 2, 3, dtype=torch.float64, requires_grad=True, generator=torch.Generator().manual_seed(0)
+    )
+
+    def output(images, weight, bias):
+        return torch.func.functional_call(layer, {"weight": weight, "bias": bias}, (images,))
+
+    assert torch.autograd.gradcheck(output, (images, layer.weight, layer.bias))
+    assert torch.autograd.gradgradcheck(output, (images, layer.weight, layer.bias))
+
+
+@pytest.mark.parametrize("stride", [0, 1, 3])
+def test_the_upconvolution_needs_an_even_stride(stride):
+    with pytest.raises(ValueError, match=f"stride must be a positive even number; got {stride}"):
+        Upconvolution(2, 1, stride)
 
 
 @models
