@@ -39,6 +39,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -148,23 +149,15 @@ class Whole(torch.autograd.Function):
     def forward(
         ctx, input: Tensor, target: Tensor, mean: bool, setting: Setting, again: Callable[..., Tensor], *raw: Tensor
     ) -> Tensor:
-        slope = input - target  # in memory of our own, in whatever layout, without gaps: see it as one row
-        count = slope.numel()
-        row = slope.as_strided((count,), (1,))
-        size = min(count, _PIECE * torch.get_num_threads())
-        buffers = slope.new_empty(3, size)
-        unit = 1 / count if mean else 1.0
-        sums = [_replace(piece, setting, unit, buffers) for piece in row.split(size)]
-        phi, *of_sum = (math.fsum(column) for column in zip(*sums, strict=True))
-        slopes = [unit * (s + count * z) for s, z in zip((*of_sum, phi), setting.log_z_slopes, strict=True)]
-        ctx.again = again
+        value, ctx.slope, slopes = _whole(input, target, mean, setting)
         ctx.of_raw = [sum(map(operator.mul, slopes, link)) for link in setting.chain]
-        ctx.save_for_backward(input, target, slope, *raw)
-        return torch.tensor(unit * (setting.kappa * phi + count * setting.log_z), dtype=slope.dtype)
+        ctx.mean, ctx.setting, ctx.again = mean, setting, again
+        ctx.save_for_backward(input, target, *raw)
+        return ctx.slope.new_full((), value)
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        input, target, slope, *raw = ctx.saved_tensors
+        input, target, *raw = ctx.saved_tensors
         needed = ctx.needs_input_grad
         if torch.is_grad_enabled():  # a second derivative is wanted
             # Views: a parameter that the input also depends on must not be counted twice.
@@ -172,11 +165,32 @@ class Whole(torch.autograd.Function):
             wanted = [x for x, need in zip(arguments, (*needed[:2], *needed[5:]), strict=True) if need]
             found = iter(torch.autograd.grad(ctx.again(*arguments), wanted, create_graph=True))
             return tuple(grad * next(found) if need else None for need in needed)
+        # The slope's memory goes to the caller, who may write into it: a leaf's gradient then costs no copy. Whoever
+        # walks the graph once more has it worked out once more.
+        slope, ctx.slope = ctx.slope, None
+        if slope is None and any(needed[:2]):
+            _, slope, _ = _whole(input, target, ctx.mean, ctx.setting)
+        number = _number(grad)
+        d_target = -grad * slope if needed[1] else None
         # Often the loss itself is what is differentiated: then no pass and no memory.
-        d_input = slope if _is_one(grad) else grad * slope
-        d_target = -d_input if needed[1] else None
-        d_raw = (grad * s if need else None for s, need in zip(ctx.of_raw, needed[5:], strict=True))
-        return d_input if needed[0] else None, d_target, None, None, None, *d_raw
+        d_input = (slope if number == 1 else grad * slope) if needed[0] else None
+        d_raw = [grad * s if number is None else grad.new_full((), number * s) for s in ctx.of_raw]
+        d_raw = (d if need else None for d, need in zip(d_raw, needed[5:], strict=True))
+        return d_input, d_target, None, None, None, *d_raw
+
+
+def _whole(input: Tensor, target: Tensor, mean: bool, setting: Setting) -> tuple[float, Tensor, list[float]]:
+    """The value, its gradient in the input, and its derivatives in alpha, beta and kappa."""
+    slope = input - target  # in memory of our own, in whatever layout, without gaps: see it as one row
+    count = slope.numel()
+    row = slope.as_strided((count,), (1,))
+    size = min(count, _PIECE * torch.get_num_threads())
+    buffers = slope.new_empty(3, size)
+    unit = 1 / count if mean else 1.0
+    sums = [_replace(piece, setting, unit, buffers) for piece in (row.split(size) if size < count else (row,))]
+    phi, *of_sum = (math.fsum(column) for column in zip(*sums, strict=True))
+    slopes = [unit * (s + count * z) for s, z in zip((*of_sum, phi), setting.log_z_slopes, strict=True)]
+    return unit * (setting.kappa * phi + count * setting.log_z), slope, slopes
 
 
 def numbers_can_be_read() -> bool:
@@ -184,11 +198,12 @@ def numbers_can_be_read() -> bool:
     return not (torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active())
 
 
-def _is_one(grad: Tensor) -> bool:
+def _number(grad: Tensor) -> float | None:
+    """What a scalar holds; None for a batch of gradients, or where numbers cannot be read."""
     try:
-        return numbers_can_be_read() and grad.item() == 1
-    except RuntimeError:  # a batch of gradients
-        return False
+        return grad.item() if numbers_can_be_read() else None
+    except RuntimeError:
+        return None
 
 
 def _replace(e: Tensor, setting: Setting, unit: float, buffers: Tensor) -> tuple[float, float, float]:
@@ -200,12 +215,12 @@ def _replace(e: Tensor, setting: Setting, unit: float, buffers: Tensor) -> tuple
     ordinary = torch.abs(e, out=log2_e).amin().item() >= tiny
     if not ordinary:
         log2_e.clamp_min_(tiny)  # as in Summed
-    torch.add(e.new_full((), -alpha * log2_beta), log2_e.log2_(), alpha=alpha, out=t).exp2_()
+    torch.add(e.new_full((), -alpha * log2_beta), _in_place("log2", log2_e), alpha=alpha, out=t).exp2_()
     if kind == LOG_CORRENTROPY:
         phi = _sum_of_log1p(t, spare)
         h = t.div_(torch.add(t, 1, out=spare))
     else:
-        torch.neg(t, out=spare).expm1_()
+        _in_place("expm1", torch.neg(t, out=spare))
         phi = -spare.sum().item()
         h = t.mul_(spare.add_(1))
     h_sum, h_log = h.sum().item(), torch.dot(h, log2_e).item()
@@ -221,6 +236,28 @@ def _replace(e: Tensor, setting: Setting, unit: float, buffers: Tensor) -> tuple
         e.abs_().clamp_min_(tiny)
     torch.addcdiv(e.new_zeros(()), h, e, value=unit * kappa * alpha, out=e)
     return phi, kappa * _LN2 * (h_log - log2_beta * h_sum), -kappa * alpha / beta * h_sum
+
+
+def _numpy_is_fast() -> bool:
+    """Whether numpy runs AVX-512 code here: a quarter of the time of torch's log2; its other code takes longer."""
+    try:
+        known = np.lib.introspect.opt_func_info(func_name="^(log2|expm1)$")
+        targets = [known[name][kind]["current"] for name in ("log2", "expm1") for kind in ("ff", "dd")]
+        return all(str(target).startswith(("X86_V4", "AVX512")) for target in targets)
+    except (AttributeError, KeyError):  # numpy before 2.1 does not say
+        return False
+
+
+_NUMPY_IS_FAST = _numpy_is_fast()
+
+
+def _in_place(name: str, x: Tensor) -> Tensor:
+    """x.log2_() or x.expm1_()."""
+    if _NUMPY_IS_FAST and torch.get_num_threads() <= 4:  # more of torch's threads make up for it; numpy has one
+        array = x.numpy()
+        getattr(np, name)(array, out=array)
+        return x
+    return getattr(x, f"{name}_")()
 
 
 def _sum_of_log1p(t: Tensor, spare: Tensor) -> float:

@@ -478,6 +478,12 @@ def whole(kind, residual, alpha, beta, kappa, mean=False, log_z=0.0, slopes=(0.0
     return Whole.apply(residual, torch.zeros_like(residual), mean, setting, again, *raw)
 
 
+@pytest.fixture(params=[True, False], ids=["numpy", "torch"])
+def road(request, monkeypatch):
+    """Both ways to a logarithm, whichever is the faster here."""
+    monkeypatch.setattr(kernels, "_NUMPY_IS_FAST", request.param)
+
+
 def rows(dtype, number, seed=0):
     g = torch.Generator().manual_seed(seed)
     return torch.empty(number, dtype=dtype).cauchy_(sigma=0.5, generator=g)
@@ -487,7 +493,8 @@ def rows(dtype, number, seed=0):
 @dtypes
 @pytest.mark.parametrize("number", [1, 7, 4096, 5000, 20_001])
 @pytest.mark.parametrize("special", ["ordinary", "zeros", "subnormal", "far", "every kind"])
-def test_whole_is_summed_in_double_precision(kind, dtype, number, special, monkeypatch):
+@pytest.mark.filterwarnings("error")
+def test_whole_is_summed_in_double_precision(kind, dtype, number, special, road, monkeypatch):
     """Against Summed in float64, also over several pieces, and where pieces take another road."""
     monkeypatch.setattr(kernels, "_PIECE", 6_000)
     residual = rows(dtype, number)
@@ -513,7 +520,7 @@ def test_whole_is_summed_in_double_precision(kind, dtype, number, special, monke
 
 @kinds
 @dtypes
-def test_whole_keeps_the_accuracy_stated_in_the_docstring(kind, dtype):
+def test_whole_keeps_the_accuracy_stated_in_the_docstring(kind, dtype, road):
     """One residual at a time, against 50-digit arithmetic; the bounds of test_accuracy_stated_in_the_docstring."""
     tiny, eps = torch.finfo(dtype).tiny, torch.finfo(dtype).eps
     for column in samples(dtype).T:
@@ -579,6 +586,15 @@ def test_whole_does_not_share_its_gradient_with_the_caller(kind):
     residual.grad.zero_()
     value.backward()
     torch.testing.assert_close(residual.grad, expected, rtol=0, atol=0)
+
+
+@kinds
+def test_the_gradient_of_a_leaf_is_no_copy(kind):
+    residual, *parameters = ordinary(SHAPES["scalars"])
+    value = whole(kind, residual, *parameters)
+    place = value.grad_fn.slope.data_ptr()
+    value.backward()
+    assert residual.grad.data_ptr() == place
 
 
 def test_the_target_gets_its_gradient_too():
