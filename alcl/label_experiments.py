@@ -21,18 +21,16 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from .classification import CLASSIFICATION_LOSSES, make_classification_loss
 from .classifiers import Classifier, make_classifier
 from .datasets import DATASETS, Dataset, load_dataset, split_validation
 from .experiments import environment
 from .label_noise import make_label_noise
-from .records import RecordStore
+from .records import RecordStore, complete
 
 #: Raised whenever a change makes old records incomparable with new ones; part of every digest.
 PROTOCOL = 1
@@ -347,32 +345,15 @@ def store(folder: str | Path) -> RecordStore:
     return RecordStore(Path(folder) / f"{STUDY}.jsonl")
 
 
-def _work(config: LabelRun) -> dict[str, Any]:
-    torch.set_num_threads(1)
-    return run(config)
-
-
 def sweep(
     runs: Iterable[LabelRun], to: RecordStore, jobs: int = 1, fresh: bool = False, progress: bool = True
 ) -> list[dict[str, Any]]:
-    """Run what `to` does not hold, in the order given, appending each record as it completes; returns all records.
-
-    Killed at any moment it loses the runs in flight; called again, it resumes.
-    """
-    runs = list({config.digest: config for config in runs}.values())
-    there = {record["digest"]: record for record in to.read()}
-    todo = [config for config in runs if fresh or config.digest not in there]
-    for name in sorted({config.dataset for config in todo}):
+    """Run what `to` does not hold, in the order given; see `alcl.records.complete`."""
+    runs = list(runs)
+    there = to.digests()
+    for name in sorted({config.dataset for config in runs if fresh or config.digest not in there}):
         _load(name)  # a missing data set is one clear error, before any work
-    results = (
-        map(run, todo)
-        if jobs == 1
-        else joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(joblib.delayed(_work)(c) for c in todo)
-    )
-    for record in tqdm(results, total=len(todo), desc=STUDY, disable=None if progress else True):
-        to.append(record, replace=fresh)
-        there[record["digest"]] = record
-    return [there[config.digest] for config in runs]
+    return complete(to, runs, run, jobs, fresh, progress, STUDY)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
