@@ -5,7 +5,7 @@
 
 Run from a shell:  python -m alcl.experiments --profile live --jobs 2 --records build/live
 
-On a cluster the same sweep goes through dask (or ray); this process stays the one writer of records:
+On a cluster the same sweep goes through dask or ray; this process stays the one writer of records:
 
     dask scheduler                                                     on one machine; it prints its address
     dask worker tcp://host:8786 --nworkers 16 --nthreads 1             on every other, in this environment
@@ -34,7 +34,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -426,13 +426,13 @@ def check_backend(backend: str, scheduler: str | None) -> None:
         raise ValueError(f"scheduler belongs to the backends dask and ray; got {scheduler!r} with loky")
 
 
-@contextmanager
-def _workers(jobs: int, backend: str, scheduler: str | None) -> Iterator[joblib.Parallel]:
-    """joblib's workers. Every run is a task of its own, and a cluster is given all tasks at once: workers that come
-    later find work, an idle one takes it from a busy one, and what a lost one had in hand goes to another."""
+def _results(todo: Sequence[Run], jobs: int, backend: str, scheduler: str | None) -> Iterator[dict[str, Any]]:
+    """Records as workers finish them. Every run is a task of its own, and a cluster is given all tasks at once: workers
+    that come later find work, an idle one takes it from a busy one, and what a lost one had in hand goes to another."""
     parallel = functools.partial(joblib.Parallel, return_as="generator_unordered", batch_size=1)
+    tasks = (joblib.delayed(_work)(config) for config in todo)
     if backend == "loky":
-        yield parallel(n_jobs=jobs)
+        yield from parallel(n_jobs=jobs)(tasks)
     elif backend == "dask":
         from distributed import Client
 
@@ -441,15 +441,17 @@ def _workers(jobs: int, backend: str, scheduler: str | None) -> Iterator[joblib.
             Client(scheduler, set_as_default=False) as client,
             joblib.parallel_config("dask", client=client, n_jobs=-1, wait_for_workers_timeout=600),
         ):
-            yield parallel(pre_dispatch="all")
+            yield from parallel(pre_dispatch="all")(tasks)
     else:
         import ray
-        from ray.util.joblib import register_ray
 
+        # Not through joblib: its backend for ray returns results only when all are there.
         ray.init(address=scheduler or "auto", ignore_reinit_error=True)
-        register_ray()
-        with joblib.parallel_config("ray", n_jobs=-1):
-            yield parallel(pre_dispatch="all")
+        work = ray.remote(max_retries=-1)(_work)
+        waiting = [work.remote(config) for config in todo]
+        while waiting:
+            done, waiting = ray.wait(waiting)
+            yield from ray.get(done)
 
 
 def _keep(store: RecordStore, record: dict[str, Any], replace: bool) -> dict[str, Any]:
@@ -499,10 +501,8 @@ def sweep(
             _load(name)  # a missing data set is one clear error here, before any work
         # With one job there is no pool: the caller's process and thread count do the work.
         alone = backend == "loky" and jobs == 1
-        with nullcontext() if alone else _workers(jobs, backend, scheduler) as parallel:
-            results: Iterator[dict[str, Any]] = (
-                map(_attempt, todo) if alone else parallel(joblib.delayed(_work)(config) for config in todo)
-            )
+        results = (_attempt(config) for config in todo) if alone else _results(todo, jobs, backend, scheduler)
+        with closing(results):
             for record in tqdm(results, total=len(todo), desc=description, disable=None if progress else True):
                 if "error" in record:
                     failed.append(record)

@@ -75,25 +75,67 @@ def cluster(tmp_path):
             process.wait()
 
 
-def test_a_worker_killed_in_mid_sweep_costs_no_record(tmp_path, cluster, monkeypatch):
-    address, workers = cluster
-    runs = [method_run(method, "digits", "high", seed, **SMALL) for seed in range(4) for method in ("alcl", "mse")]
-    store = RecordStore(tmp_path / "cluster.jsonl")
+def kill_one_in_mid_sweep(store, kill, monkeypatch):
+    """Call `kill` when two records are there: workers have work in hand, and runs are to come. Returns the digests
+    appended, which fill up as the sweep goes on."""
     append, seen = store.append, []
 
     def killing(record, replace=False):
         append(record, replace=replace)
         seen.append(record["digest"])
-        if len(seen) == 2:  # in mid-sweep: both have work in hand, and six runs are to come
-            os.kill(workers[0].pid, signal.SIGKILL)
+        if len(seen) == 2:
+            kill()
 
     monkeypatch.setattr(store, "append", killing)
-    records = sweep(runs, store, backend="dask", scheduler=address, progress=False)
-    assert workers[0].poll() is not None
-    assert workers[1].poll() is None
+    return seen
+
+
+def check_complete(records, seen, runs, store, tmp_path):
+    """All records, each written once and by this process, and equal to those made without a cluster."""
     assert [r["digest"] for r in records] == [c.digest for c in runs]
-    assert sorted(seen) == sorted(c.digest for c in runs)  # each written once, by this process
+    assert sorted(seen) == sorted(c.digest for c in runs)
     assert store.verify() == []
     here = sweep(runs, RecordStore(tmp_path / "here.jsonl"), jobs=2, progress=False)
     for key in ("digest", "config", "metrics", "history", "data"):
         assert [r[key] for r in records] == [r[key] for r in here]
+
+
+RUNS = [method_run(method, "digits", "high", seed, **SMALL) for seed in range(4) for method in ("alcl", "mse")]
+
+
+def test_a_worker_killed_in_mid_sweep_costs_no_record(tmp_path, cluster, monkeypatch):
+    address, workers = cluster
+    store = RecordStore(tmp_path / "cluster.jsonl")
+    seen = kill_one_in_mid_sweep(store, lambda: os.kill(workers[0].pid, signal.SIGKILL), monkeypatch)
+    records = sweep(RUNS, store, backend="dask", scheduler=address, progress=False)
+    assert workers[0].poll() is not None
+    assert workers[1].poll() is None
+    check_complete(records, seen, RUNS, store, tmp_path)
+
+
+def test_the_same_with_ray(tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray", reason="ray is not installed: pip install ray")
+    psutil = pytest.importorskip("psutil")
+
+    def work():
+        """ray's processes that are at one of our runs; they take its name."""
+        named = ((process, " ".join(process.info["cmdline"] or ())) for process in psutil.process_iter(["cmdline"]))
+        return [process for process, name in named if name.startswith("ray::_work")]
+
+    killed = []
+
+    def kill():
+        until(work)
+        killed.append(work()[0])
+        killed[0].kill()
+
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": environment}, log_to_driver=False)
+    try:
+        store = RecordStore(tmp_path / "ray.jsonl")
+        seen = kill_one_in_mid_sweep(store, kill, monkeypatch)
+        records = sweep(RUNS, store, backend="ray", progress=False)
+    finally:
+        ray.shutdown()
+    assert len(killed) == 1
+    check_complete(records, seen, RUNS, store, tmp_path)
