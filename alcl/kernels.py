@@ -30,12 +30,17 @@ number for 0 or loses digits of it.
 `Whole` is the shortcut for one alpha, one beta and one kappa on the CPU, which is how most training runs: the whole
 loss from input and target, with parameters that are Python numbers (so that their part costs microseconds instead of
 a dozen tensor operations) and residuals in pieces that stay in the processor's cache. The same accuracy holds.
+
+On the devices in `FUSED_DEVICES` the pass of `Summed` is compiled when it is first used, and its first result compared
+with plain operations, which take over where anything is amiss. (The road is tested on CPUs: no GPU was at hand.)
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -48,6 +53,9 @@ LOG_CORRENTROPY, CORRENTROPY = "log_correntropy", "correntropy"
 _LN2 = math.log(2.0)
 # Residuals of a piece, for every thread: few enough for the cache, enough to outweigh the calls. As measured.
 _PIECE = 131_072
+#: Devices whose eager losses run compiled, when first used (which takes seconds); clear it for plain operations.
+FUSED_DEVICES = {"cuda"}
+_fusible: dict[tuple, bool] = {}  # what has been compiled and found right, or not
 
 
 class Elementwise(torch.autograd.Function):
@@ -84,30 +92,9 @@ class Summed(torch.autograd.Function):
 
     @staticmethod
     def forward(kind: str, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor):
-        info = torch.finfo(residual.dtype)
-        # Base 2, where exp is cheapest. Clamping |e| from below replaces log(0); clamping t from above, 1 + t = inf.
-        log2_u = residual.abs().clamp_min_(info.tiny).log2_() - beta.log2()
-        logit = alpha * log2_u
-        limit = math.log2(info.max) - 5  # well below: some builds of log1p give inf from 1e307 on
-        if kind == LOG_CORRENTROPY:
-            excess = (logit - limit).clamp_min_(0.0)  # log2(1 + t) beyond the clamp
-            t = logit.clamp_max_(limit).exp2_()
-            phi = excess.mul_(_LN2).add_(t.log1p())
-            h = t.div_(t + 1)
-            d_kappa = phi.sum_to_size(kappa.shape)
-            total = (d_kappa * kappa).sum()
-            weight = kappa
-        else:
-            t = logit.clamp_max_(limit).exp2_()
-            phi = torch.expm1(-t).neg_()
-            total = phi.sum()
-            h = t.mul_(1 - phi)
-            d_kappa, weight = torch.zeros_like(kappa), torch.ones_like(kappa)
-        d_alpha = _sum_to(h * log2_u, alpha, weight * _LN2)
-        d_beta = _sum_to(h, beta, -weight * alpha / beta)
-        # sgn is 0 at 0, where the gradient is 0; and dividing by |e| >= tiny cannot make 0/0.
-        d_residual = h.div_(residual.abs().clamp_min_(info.tiny)).mul_(residual.sgn()) * (weight * alpha)
-        return total, d_residual.sum_to_size(residual.shape), d_alpha, d_beta, d_kappa
+        if residual.device.type in FUSED_DEVICES and numbers_can_be_read():
+            return _fused(kind, residual, alpha, beta, kappa)
+        return _one_pass(kind, residual, alpha, beta, kappa)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
@@ -122,6 +109,68 @@ class Summed(torch.autograd.Function):
         if torch.is_grad_enabled():  # a second derivative is wanted: the saved gradients are constants to autograd
             return None, *_gradients(ctx.kind, grad, *inputs, needed)
         return None, *(grad * gradient if need else None for gradient, need in zip(ready, needed, strict=True))
+
+
+def _one_pass(kind: str, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor) -> tuple[Tensor, ...]:
+    """What `Summed` returns, in tensor operations."""
+    info = torch.finfo(residual.dtype)
+    # Base 2, where exp is cheapest. Clamping |e| from below replaces log(0); clamping t from above, 1 + t = inf.
+    log2_u = residual.abs().clamp_min_(info.tiny).log2_() - beta.log2()
+    logit = alpha * log2_u
+    limit = math.log2(info.max) - 5  # well below: some builds of log1p give inf from 1e307 on
+    if kind == LOG_CORRENTROPY:
+        excess = (logit - limit).clamp_min_(0.0)  # log2(1 + t) beyond the clamp
+        t = logit.clamp_max_(limit).exp2_()
+        phi = excess.mul_(_LN2).add_(t.log1p())
+        h = t.div_(t + 1)
+        d_kappa = phi.sum_to_size(kappa.shape)
+        total = (d_kappa * kappa).sum()
+        weight = kappa
+    else:
+        t = logit.clamp_max_(limit).exp2_()
+        phi = torch.expm1(-t).neg_()
+        total = phi.sum()
+        h = t.mul_(1 - phi)
+        d_kappa, weight = torch.zeros_like(kappa), torch.ones_like(kappa)
+    d_alpha = _sum_to(h * log2_u, alpha, weight * _LN2)
+    d_beta = _sum_to(h, beta, -weight * alpha / beta)
+    # sgn is 0 at 0, where the gradient is 0; and dividing by |e| >= tiny cannot make 0/0.
+    d_residual = h.div_(residual.abs().clamp_min_(info.tiny)).mul_(residual.sgn()) * (weight * alpha)
+    return total, d_residual.sum_to_size(residual.shape), d_alpha, d_beta, d_kappa
+
+
+@functools.cache
+def _compiled() -> Callable[..., tuple[Tensor, ...]]:
+    return torch.compile(_one_pass, dynamic=True)
+
+
+def _fused(kind: str, *arguments: Tensor) -> tuple[Tensor, ...]:
+    """`_one_pass` compiled: a kernel or two instead of two dozen. The first result of every kind, type and rank is
+    compared with the plain one; where it differs, or nothing can be compiled, the plain one is used from then on."""
+    case = (kind, *(x.dtype for x in arguments), *(x.ndim for x in arguments))
+    if _fusible.get(case, True):
+        try:
+            found = _compiled()(kind, *arguments)
+            if case in _fusible:
+                return found
+            _compare(found, _one_pass(kind, *arguments))
+            _fusible[case] = True
+            return found
+        except Exception as error:  # a compiler's errors have no common type, and plain operations always work
+            _fusible[case] = False
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            warnings.warn(
+                f"alcl: not fused on {arguments[0].device.type}, which costs time only: {reason}", stacklevel=2
+            )
+    return _one_pass(kind, *arguments)
+
+
+def _compare(found: tuple[Tensor, ...], plain: tuple[Tensor, ...]) -> None:
+    """Raise AssertionError unless two results of `_one_pass` are equal but for the order of their sums."""
+    count = plain[1].numel()
+    for i, (one, other) in enumerate(zip(found, plain, strict=True)):
+        size = 1 if i == 1 else count / max(other.numel(), 1)  # terms in a sum
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6 * size, equal_nan=True)
 
 
 class Setting(NamedTuple):

@@ -1185,7 +1185,7 @@ MUTANTS = [
     ("alpha missing in d_residual", kernels, "residual_gradient",
      "* (weight * alpha)", "* weight"),
     ("kappa ignored in the gradients", kernels, "residual_gradient",
-     "            weight = kappa\n", "            weight = torch.ones_like(kappa)\n"),
+     "        weight = kappa\n", "        weight = torch.ones_like(kappa)\n"),
     ("h of correntropy", kernels, "residual_gradient",
      "h = t.mul_(1 - phi)", "h = t.mul_(phi)"),
     ("d_kappa is not the sum of log(1 + t)", kernels, "parameter_gradients",
