@@ -63,9 +63,10 @@ notebooks: figures  ## the same: notebooks are executed, paired and their figure
 runs: $(READY)  ## the sweep alone: PROFILE=paper, JOBS=, FRESH=1, BACKEND=dask SCHEDULER=tcp://host:8786; resumes where it stopped
 	$(PY) -m alcl.experiments --profile $(if $(filter live,$(PROFILE)),paper,$(PROFILE)) --records $(RECORDS) --jobs $(JOBS) $(CLUSTER) $(if $(FRESH),--fresh)
 
-studies: $(READY)  ## noisy labels and the studies beyond the paper (DATASETS="digits mnist", JOBS=); resumes where it stopped
+studies: $(READY)  ## noisy labels, noisy inputs and the studies beyond the paper (DATASETS="digits mnist", JOBS=); resumes where it stopped
 	$(PY) -m alcl.label_experiments --profile embedded --records $(RECORDS) --jobs $(JOBS)
 	$(PY) -m alcl.label_experiments --profile core --records $(RECORDS) --jobs $(JOBS)
+	$(PY) -m alcl.input_experiments --profile embedded --records $(RECORDS) --jobs $(JOBS)
 	$(PY) -m alcl.studies --records $(RECORDS) --jobs $(JOBS) $(CLUSTER) $(if $(DATASETS),--datasets $(DATASETS))
 
 # nbval runs the committed notebooks and compares tagged outputs; their figures go to build/, not over the committed ones.

@@ -206,6 +206,12 @@ def train(config: InputRun) -> Classifier:
     return model
 
 
+def test_images(config: InputRun) -> tuple[Tensor, Tensor]:
+    """The clean test images of a run, and their labels."""
+    data = _load(config.dataset)
+    return data.x_test[: config.n_test], data.y_test[: config.n_test]
+
+
 @torch.no_grad()
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Share of images that `model` classifies correctly."""
@@ -216,8 +222,7 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
 def evaluate(model: Classifier, config: InputRun) -> dict[str, Any]:
     """Accuracy on clean test images, on ones contaminated as the training images were, and under every perturbation
     ({name: a value a level}); curvature of the loss in its input, see `curvature`."""
-    data = _load(config.dataset)
-    x, y = data.x_test[: config.n_test], data.y_test[: config.n_test]
+    x, y = test_images(config)
     contaminated = LEVELS[config.level](x, _generator(config, "test")).clamp(0, 1)
     robust: dict[str, list[float]] = {}
     for name, (_, levels) in PERTURBATIONS.items():

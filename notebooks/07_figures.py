@@ -162,7 +162,7 @@ def gains(ax, kind):
             _ = ax.plot(at, value, markers[name], color=COLORS[rival], mfc=face, ms=5, zorder=3)
     number = numbers[reported[kind]]
     _ = ax.hlines(number, 2.6, 4.45, color="black", lw=2)
-    _ = ax.annotate(f"abstract: up to +{number:.2f}", (-0.45, number), va="center")
+    _ = ax.annotate(f"abstract:\nup to +{number:.2f}", (-0.45, number), va="bottom")
     _ = ax.axhline(0, color="0.3", lw=0.8)
     ax.set(title=f"{kind} images", xticks=range(len(LEVELS)), xticklabels=list(LEVELS), xlim=(-0.5, 4.5))
 

@@ -22,26 +22,30 @@
 # meet.
 #
 # **What you will do.** Derive what injected noise adds to a loss, and what the published measure of curvature
-# estimates. Prove what compact classes with a margin guarantee. Train a small network in five ways, perturb its
-# inputs in six, and measure curvature exactly. Then give the features an ALCL reconstruction to do, and fit a classic
-# table of data whose targets have heavy tails.
+# estimates. Prove what compact classes with a margin guarantee. Read the recorded runs of networks trained in five
+# ways and perturbed in six, with their curvature (exact on the small network, by random projections on the larger),
+# and train two of them again. Then give the features an ALCL reconstruction to do, and fit a classic table of data
+# whose targets have heavy tails.
 #
 # **What you will learn.** Which part of the claim holds here and which does not; why low curvature may be mere
 # confidence; and where ALCL belongs beside ten other losses on real residuals.
 #
-# **What you need.** Calculus up to Taylor's theorem, and notebook 02 for influence. The default run takes about a
-# minute.
+# **What you need.** Calculus up to Taylor's theorem, and notebook 02 for influence. The default run takes half a
+# minute; the numbers of Sections 5 to 7 come from records, which these lines complete (minutes, half an hour):
+#
+# ```
+# python -m alcl.input_experiments --profile embedded --records paper_figures/records
+# ALCL_DATA=/path/to/mirrors python -m alcl.input_experiments --profile paper --records paper_figures/records
+# ```
 
 # %% tags=["parameters"]
-seeds = 2  # networks of each kind
-epochs = 30
-sigma = 0.2  # standard deviation of the injected noise
-splits = 4  # of the table of data in Section 7
+records = "../paper_figures/records"  # folder of input_noise.jsonl
+live_seeds = [0]  # of the runs on digits, and of the splits of the table, that are run again
 
 # %%
 from alcl.parameters import check_parameters
 
-check_parameters(["seeds", "epochs", "sigma", "splits"])
+check_parameters(["records", "live_seeds"])
 
 # %%
 import itertools
@@ -51,45 +55,30 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
-from sklearn.datasets import load_diabetes
 from torch import nn
 from torch.nn import functional as F
 
 # %%
-from alcl import figures
+from alcl import figures, input_experiments
+from alcl.analysis import bootstrap_interval
 from alcl.classifiers import make_classifier
-from alcl.comparators import (
-    GaussianNLLLoss,
-    GeneralizedCauchyLoss,
-    LMLSLoss,
-    LogCoshLoss,
-    PseudoHuberLoss,
-    ScheduledPseudoHuberLoss,
-)
-from alcl.datasets import load_dataset, split_validation
-
-# %%
 from alcl.discriminative import (
     PERTURBATIONS,
     TRAININGS,
     finite_difference_curvature,
-    fit_classifier,
     hutchinson_trace,
     input_hessians,
-    perturb,
     plane_distances,
 )
-
-# %%
-from alcl.losses import ALCLoss, BarronLoss, HuberLoss, L1Loss, MSELoss, StudentTLoss
-from alcl.noise import LEVELS
-from alcl.training import fit
+from alcl.input_experiments import RIVALS, InputRun, Regression
 
 # %%
 torch.set_num_threads(1)
 figures.use_theme()
 NOTEBOOK = "09_input_noise"
-default = (seeds, epochs, sigma, splits) == (2, 30, 0.2, 4)
+legal = input_experiments.SEEDS["digits"]
+if not isinstance(live_seeds, list) or any(seed not in legal for seed in live_seeds):
+    raise ValueError(f"live_seeds must be a list of seeds among {legal}; got {live_seeds!r}")
 LOOKS = {"clean": "#0072B2", "noisy": "#009E73", "both": "#56B4E9", "stability": "#E69F00", "discriminative": "#D55E00"}
 
 # %% [markdown]
@@ -271,10 +260,10 @@ print("the input Hessian is the covariance of the logits' gradients")
 # deviation $\sigma$, clipped to $[0, 1]$.
 #
 # > **Departure.** *(09-A, scale)* The published runs train a ResNet-18 for 200 epochs with SGD and $\sigma = 0.06$ on
-# > natural images. Ours is a small convolutional network without batch normalisation, on 8x8 digits, with Adam at
-# > $10^{-3}$ for 30 epochs, and $\sigma = 0.2$: an 8x8 image has few pixels to average noise over, and $0.06$ would
+# > natural images. Ours are small convolutional networks without batch normalisation, with Adam at $10^{-3}$: 30 epochs
+# > on 8x8 digits, 15 on 5,000 images of MNIST. $\sigma = 0.2$ on both: few pixels average noise out, and $0.06$ would
 # > hardly be noticed. Batch size and all constants of the losses are the published ones. The length of training was set
-# > by how long a notebook may run, and nothing by its results.
+# > by how long it may take, and nothing by its results.
 #
 # > **Our choice.** *(09-B, no checkpoint by test accuracy)* The published checkpoint is the one with the best *test*
 # > accuracy. Here the last epoch counts, for every training alike.
@@ -282,161 +271,177 @@ print("the input Hessian is the covariance of the logits' gradients")
 # > **Our choice.** *(09-C, details that the paper leaves open)* A class's running mean starts as its first batch
 # > mean; classes that a batch lacks do not count in it; the last layer sees clean features in the cross-entropy only.
 
-
 # %%
-digits = load_dataset("digits")
-train_rows, _ = split_validation(digits, 300, torch.Generator().manual_seed(0))  # the test images stay unseen
-x_train, y_train = digits.x_train[train_rows], digits.y_train[train_rows]
-x_test, y_test = digits.x_test, digits.y_test
-networks = {}
-for seed, training in itertools.product(range(seeds), TRAININGS):
-    network = make_classifier((1, 8, 8), 10, 16, 64, seed=seed, normalise=False)
-    _ = fit_classifier(network, x_train, y_train, training, sigma=sigma, epochs=epochs, batch_size=64,
-                       generator=torch.Generator().manual_seed(seed))  # fmt: skip
-    networks[training, seed] = network
-print(f"{len(networks)} networks trained on {len(x_train)} images, tested on {len(x_test)}")
+stored = [(input_experiments.config_of(record), record) for record in input_experiments.store(records).read()]
+stored = [(config, record) for config, record in stored if config.digest == record["digest"]]  # this protocol's
+classifiers = [(config, record) for config, record in stored if config.kind == "classifier"]
+plain = [(config, record) for config, record in classifiers if config.level == "none"]
+DATASETS = list(dict.fromkeys(config.dataset for config, _ in plain))
+for dataset in DATASETS:
+    seeds = {config.seed for config, _ in plain if config.dataset == dataset}
+    print(f"{dataset}: {len(seeds)} networks for each of {len(TRAININGS)} trainings")
 
 
 # %%
-def accuracy(network, images):
-    with torch.no_grad():
-        return (network(images).argmax(1) == y_test).double().mean().item()
+def source(chosen):
+    """What a figure of these runs is made of."""
+    data = {config.dataset: record["data"] for config, record in chosen if config.kind == "classifier"}
+    return {"notebook": NOTEBOOK, "records": {"input_noise": [c.digest for c, _ in chosen]}, "data": data}
 
 
+# %% [markdown]
+# Two of the recorded networks are trained again here, and one split of the table of Section 7.
+
+# %%
+recorded = {config.digest: record["metrics"] for config, record in stored}
+for seed in live_seeds:
+    for training in ("clean", "discriminative"):
+        config = InputRun("digits", training, seed=seed)
+        then = recorded.get(config.digest, {"clean": np.nan})["clean"]
+        now = input_experiments.accuracy(input_experiments.train(config), *input_experiments.test_images(config))
+        print(f"{training:14s} seed {seed}: accuracy {now:.4f}, recorded {then:.4f}")
+        assert not abs(now - then) > 0.04  # what rounding may do, amplified by training
+
+# %%
 rows = []
-cells = [(name, number, level) for name, (_, levels) in PERTURBATIONS.items() for number, level in enumerate(levels)]
-for name, number, level in cells:
-    for seed in range(seeds):
-        images = perturb(x_test, name, level, torch.Generator().manual_seed(1000 + seed))
-        for training in TRAININGS:
-            cell = {"perturbation": name, "number": number, "level": level, "training": training, "seed": seed}
-            rows.append(cell | {"accuracy": accuracy(networks[training, seed], images)})
+for config, record in plain:
+    for name, (_, levels) in PERTURBATIONS.items():
+        for number, (level, value) in enumerate(zip(levels, record["metrics"]["robust"][name], strict=True)):
+            cell = {"dataset": config.dataset, "perturbation": name, "number": number, "level": level}
+            rows.append(cell | {"training": config.training, "seed": config.seed, "accuracy": value})
 curves = pd.DataFrame(rows)
 
-# %%
-fig, axes = plt.subplots(2, 3, figsize=(7.4, 4.8), sharey=True)
-for ax, name in zip(axes.flat, PERTURBATIONS, strict=True):
-    for training in TRAININGS:
-        part = curves[(curves["perturbation"] == name) & (curves["training"] == training)]
-        line = 100 * part.groupby("level")["accuracy"].agg(["median", "min", "max"])
-        _ = ax.plot(line.index, line["median"], color=LOOKS[training], label=training, marker=".")
-        _ = ax.fill_between(line.index, line["min"], line["max"], color=LOOKS[training], alpha=0.12, lw=0)
-    _ = ax.set(title=name, xlabel="level")
-for ax in axes[:, 0]:
-    _ = ax.set_ylabel("accuracy, %")
-_ = fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
-by_run = curves[curves["number"] > 0].groupby(["perturbation", "training", "seed"])["accuracy"].mean()
-medians = by_run.groupby(["perturbation", "training"]).median().unstack()
-first = int((medians.idxmax(axis=1) == "discriminative").sum())
-_ = fig.suptitle(f"The discriminative loss keeps most under {first} of {len(medians)} perturbations")
-source = {"data": {"digits": digits.checksum}}
-source |= {"parameters": {"seeds": seeds, "epochs": epochs, "sigma": sigma, "splits": splits}}
-if default:
-    _ = figures.save(fig, "fig09a_robustness", notebook=NOTEBOOK, **source)
-
-# %% [markdown]
-# Lines are medians over seeds, bands reach from the worst to the best. In numbers: accuracy on clean test images, and
-# the mean over the four levels of each perturbation; medians over seeds.
 
 # %%
-clean = curves[curves["number"] == 0].drop_duplicates(["training", "seed"])
-clean = clean.groupby("training")["accuracy"].median().rename("clean images")
-robustness = pd.concat([clean, medians.T[list(PERTURBATIONS)]], axis=1).loc[list(TRAININGS)]
-if default:
-    _ = figures.save_table(robustness, "table09a_robustness", notebook=NOTEBOOK, **source)
+def robustness_figure(dataset):
+    """Accuracy against level, a panel a perturbation: medians over seeds, and every network as a thin line."""
+    own = curves[curves["dataset"] == dataset]
+    fig, axes = plt.subplots(2, 3, figsize=(7.4, 4.8), sharey=True)
+    for ax, name in zip(axes.flat, PERTURBATIONS, strict=True):
+        ax.set(title=name, xlabel="level", ylabel="accuracy, %" if name in ("gaussian", "resampling") else "")
+        for training in TRAININGS:
+            part = own[(own["perturbation"] == name) & (own["training"] == training)]
+            lines = 100 * part.pivot(index="level", columns="seed", values="accuracy")
+            ax.plot(lines, color=LOOKS[training], alpha=0.3, lw=0.5)
+            ax.plot(lines.median(axis=1), color=LOOKS[training], label=training, marker=".")
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    return fig
+
+
+# %%
+# accuracy of every network: on clean images, and the mean over the four levels of each perturbation
+keys = ["dataset", "training", "seed"]
+clean = curves[curves["number"] == 0].groupby(keys)["accuracy"].first().rename("clean images")
+by_run = curves[curves["number"] > 0].groupby([*keys, "perturbation"])["accuracy"].mean().unstack()[list(PERTURBATIONS)]
+robustness = pd.concat([clean, by_run], axis=1).groupby(["dataset", "training"]).median()
+robustness = robustness.reindex(itertools.product(DATASETS, TRAININGS))
+_ = figures.save_table(robustness, "table09a_robustness", **source(plain))
 (100 * robustness).round(1)
 
+# %%
+for dataset, name in (("digits", "fig09a_robustness"), ("mnist", "fig09d_robustness_mnist")):
+    if dataset not in DATASETS:
+        continue
+    first = int((robustness.loc[dataset][list(PERTURBATIONS)].idxmax() == "discriminative").sum())
+    fig = robustness_figure(dataset)
+    title = f"{dataset}: the discriminative loss keeps most under {first} of {len(PERTURBATIONS)} perturbations"
+    _ = fig.suptitle(title)
+    _ = figures.save(fig, name, **source([pair for pair in plain if pair[0].dataset == dataset]))
+
 # %% [markdown]
+# Thick lines are medians over seeds, thin ones single networks; in the table the mean over the four levels of each
+# perturbation, medians over seeds.
+#
 # ## 6 · Curvature, measured, and the verdict
 #
-# Exact Hessians (64 by 64) of all test images, and Hutchinson's estimate beside them; the published measure; the mean
-# confidence $\max_k p_k$, because of Theorem D5; and what noise of $\sigma$ really adds to the loss, beside
-# $\tfrac{\sigma^2}{2}\operatorname{tr} H$.
-
-
-# %%
-def curvature(network, seed):
-    generator = torch.Generator().manual_seed(seed)
-    hessians = input_hessians(network, x_test, y_test)
-    estimate = hutchinson_trace(network, x_test, y_test, 20, generator)
-    published = finite_difference_curvature(network, x_test, y_test, generator)
-    with torch.no_grad():
-        base = F.cross_entropy(network(x_test), y_test)
-        views = x_test + sigma * torch.randn(50, *x_test.shape, generator=generator)
-        under_noise = F.cross_entropy(network(views.flatten(0, 1)), y_test.repeat(50))
-        confidence = network(x_test).softmax(1).max(1).values.mean()
-    trace = hessians.diagonal(dim1=1, dim2=2).sum(1)
-    found = {"tr H, exact": trace.mean(), "tr H, Hutchinson": estimate.mean()}
-    found |= {"tr H^2, exact": hessians.square().sum((1, 2)).mean(), "published measure": published.mean()}
-    found |= {"confidence": confidence, "loss": base, "noise adds": under_noise - base}
-    return found | {"half sigma^2 tr H": sigma**2 / 2 * estimate.mean()}
-
+# On the digits exact Hessians (64 by 64) of the test images, and Hutchinson's estimate beside them; on MNIST the
+# estimate alone. The published measure; the mean confidence $\max_k p_k$, because of Theorem D5; and what noise of
+# $\sigma$ really adds to the loss, beside $\tfrac{\sigma^2}{2}\operatorname{tr} H$.
 
 # %%
-rows = [{"training": training, "seed": seed} | {k: float(v) for k, v in curvature(network, seed).items()}
-        for (training, seed), network in networks.items()]  # fmt: skip
-bends = pd.DataFrame(rows).groupby("training").median().drop(columns="seed").loc[list(TRAININGS)]
-if default:
-    _ = figures.save_table(bends, "table09b_curvature", notebook=NOTEBOOK, **source)
-bends.round(3)
+rows = [{"dataset": config.dataset, "training": config.training, "seed": config.seed, "sigma": config.sigma}
+        | record["metrics"]["curvature"] for config, record in plain]  # fmt: skip
+bends = pd.DataFrame(rows).set_index(keys)
+bends["half sigma^2 tr H"] = bends.pop("sigma") ** 2 / 2 * bends["trace"]
+bends["robust"] = 100 * by_run.mean(axis=1)
+table = bends.groupby(["dataset", "training"]).median().reindex(itertools.product(DATASETS, TRAININGS))
+_ = figures.save_table(table, "table09b_curvature", **source(plain))
+table.round(3)
 
 # %%
-by_seed = pd.DataFrame(rows).set_index(["training", "seed"])
-by_seed["robust"] = 100 * curves[curves["number"] > 0].groupby(["training", "seed"])["accuracy"].mean()
-rho = stats.spearmanr(-by_seed["tr H, Hutchinson"], by_seed["robust"]).statistic
-more = int((by_seed["noise adds"] > by_seed["half sigma^2 tr H"]).sum())
-
-fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.0))
-for training in TRAININGS:
-    part = by_seed.loc[training]
-    _ = left.plot(part["tr H, Hutchinson"], part["robust"], "o", color=LOOKS[training], label=training)
-    _ = right.plot(part["half sigma^2 tr H"], part["noise adds"], "o", color=LOOKS[training], label=training)
-_ = right.axline((0, 0), slope=1, color="0.6", lw=0.8, ls="--")
-_ = left.set(xlabel="mean tr H in the input", ylabel="mean accuracy, all perturbations, %")
-_ = right.set(xlim=(0, None), ylim=(0, None), xlabel="σ²/2 · tr H", ylabel="what noise adds to the loss")
-_ = left.set_title(f"Flat and robust: rank correlation {rho:.2f}")
-_ = right.set_title(f"Noise adds more in {more} of {len(by_seed)} networks")
-_ = fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5)
-if default:
-    _ = figures.save(fig, "fig09b_curvature", notebook=NOTEBOOK, **source)
+fig, axes = plt.subplots(len(DATASETS), 2, figsize=(7.2, 0.6 + 2.6 * len(DATASETS)), squeeze=False)
+for (left, right), dataset in zip(axes, DATASETS, strict=True):
+    own = bends.loc[dataset]
+    for training in TRAININGS:
+        part = own.loc[training]
+        _ = left.plot(part["trace"], part["robust"], "o", color=LOOKS[training], label=training, ms=4)
+        _ = right.plot(part["half sigma^2 tr H"], part["noise_adds"], "o", color=LOOKS[training], ms=4)
+    rho = stats.spearmanr(-own["trace"], own["robust"]).statistic
+    more = int((own["noise_adds"] > own["half sigma^2 tr H"]).sum())
+    _ = right.axline((0, 0), slope=1, color="0.6", lw=0.8, ls="--")
+    _ = left.set(xlabel="mean tr H in the input", ylabel="mean accuracy, all perturbations, %")
+    _ = right.set(xlim=(0, None), ylim=(0, None), xlabel="σ²/2 · tr H", ylabel="what noise adds to the loss")
+    _ = left.set_title(f"{dataset}: flat and robust,\nrank correlation {rho:.2f}")
+    _ = right.set_title(f"{dataset}: noise adds more than\nthe trace says in {more} of {len(own)}")
+_ = fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+_ = figures.save(fig, "fig09b_curvature", **source(plain))
 
 # %% [markdown]
-# The claim has three parts. Each is tested against clean-only training, seed by seed: the median paired difference,
-# and in how many seeds the sign is the claimed one. Then the harder question, which the claim does not ask: against
-# simply training on both views.
-
+# Some networks under stability training have no curvature at all. The distance of the two views' features is least,
+# namely zero, where all features are equal; such a network guesses blindly, at a loss of $\log 10$. Counted below; they
+# stay in every median.
 
 # %%
-def paired(measure, rival):
-    """Differences discriminative - rival over seeds."""
-    values = measure.unstack("training")
-    return (values["discriminative"] - values[rival]).to_numpy()
+blind = (bends["loss"] - np.log(10)).abs() < 0.01
+assert not blind.drop("stability", level="training").any()
+blind[blind].groupby("dataset").size().rename("networks that collapsed, all under stability training")
 
+# %% [markdown]
+# The claim has three parts. Each is tested against clean-only training, seed by seed: the median paired difference with
+# its bootstrap interval, and in how many seeds the sign is the claimed one. Then the harder question, which the
+# claim does not ask: against simply training on both views.
 
+# %%
 measures = {
-    "clean accuracy, points": 100 * curves[curves["number"] == 0].groupby(["training", "seed"])["accuracy"].first(),
-    "robust accuracy, points": by_seed["robust"],
-    "log10 of tr H": np.log10(by_seed["tr H, Hutchinson"]),
-    "log10 of published measure": np.log10(by_seed["published measure"]),
+    "clean accuracy, points": (100 * clean, 1),
+    "robust accuracy, points": (bends["robust"], 1),
+    "log10 of tr H": (np.log10(bends["trace"]), -1),
+    "log10 of published measure": (np.log10(bends["published"]), -1),
 }
-for rival, (name, measure) in itertools.product(("clean", "both"), measures.items()):
-    values = paired(measure, rival)
-    better = (values < 0) if "log10" in name else (values > 0)
-    print(f"against {rival:6s} {name:27s} {np.median(values):+.2f}; better in {better.sum()} of {len(values)} seeds")
+rows = []
+for dataset, rival, (name, (measure, sign)) in itertools.product(DATASETS, ("clean", "both"), measures.items()):
+    values = measure.loc[dataset].unstack("training")
+    difference = (values["discriminative"] - values[rival]).to_numpy()
+    low, high = bootstrap_interval(difference)
+    rows.append({"dataset": dataset, "rival": rival, "measure": name, "median": np.median(difference), "low": low,
+                 "high": high, "better": f"{(sign * difference > 0).sum()} of {len(difference)}"})  # fmt: skip
+verdict = pd.DataFrame(rows).set_index(["dataset", "rival", "measure"])
+_ = figures.save_table(verdict, "table09d_verdict", **source(plain))
+verdict.round(2)
 
 # %%
-kept = np.median(paired(measures["clean accuracy, points"], "clean")) > -1
-gained = (paired(measures["robust accuracy, points"], "clean") > 0).all()
-flatter = (paired(measures["log10 of published measure"], "clean") < 0).all()
-ahead = (paired(measures["robust accuracy, points"], "both") > 0).all()
-print(f"clean accuracy kept (within a point): {'yes' if kept else 'no'}")
-print(f"robustness gained over clean-only training, in every seed: {'yes' if gained else 'no'}")
-print(f"published curvature lowered, in every seed: {'yes' if flatter else 'no'}")
-print(f"more robust than training on both views, in every seed: {'yes' if ahead else 'no'}")
+answers = {}
+for dataset in DATASETS:
+    low, high = verdict["low"].loc[dataset], verdict["high"].loc[dataset]
+    answers["clean accuracy kept, within a point", dataset] = low["clean", "clean accuracy, points"] > -1
+    answers["more robust than clean-only training", dataset] = low["clean", "robust accuracy, points"] > 0
+    answers["published curvature lower", dataset] = high["clean", "log10 of published measure"] < 0
+    answers["more robust than training on both views", dataset] = low["both", "robust accuracy, points"] > 0
+pd.Series(answers).map({True: "yes", False: "no"}).unstack().reindex(columns=DATASETS)
 
 # %% [markdown]
-# Two seeds on small images are a test of the machinery and of the sign, not of the published numbers.
-#
+# *Yes* asks the whole interval to lie on the claimed side. So every part of the claim holds, on both data sets, and
+# the loss is more robust than training on both views, too. But it is not curvature that tells it from training on both
+# views: there the published measure is not lower on the digits, and higher on MNIST.
+
+# %%
+assert all(answers.values())
+published = verdict.xs(("both", "log10 of published measure"), level=("rival", "measure"))
+assert (published["high"] > 0).all()
+assert "mnist" not in DATASETS or published.loc["mnist", "low"] > 0
+print((10 ** published[["median", "low", "high"]]).round(2).rename(columns={"median": "ratio to both views'"}))
+
+# %% [markdown]
 # ## 7 · Where they meet
 #
 # ### Features with an ALCL reconstruction to do
@@ -446,40 +451,32 @@ print(f"more robust than training on both views, in every seed: {'yes' if ahead 
 # of the features has to reproduce the contaminated, *unclipped* image. Under squared error the decoder chases outliers;
 # under ALCL it should not. Does the auxiliary task help the classifier?
 
+# %%
+spoilt = [(config, record) for config, record in classifiers if config.level == "high"]
+rows = [{"dataset": config.dataset, "auxiliary": config.auxiliary, "seed": config.seed, "images": images,
+         "accuracy": 100 * record["metrics"][images]}
+        for config, record in spoilt for images in ("contaminated", "clean")]  # fmt: skip
+wide = pd.DataFrame(rows).pivot(index=["dataset", "images", "seed"], columns="auxiliary", values="accuracy")
+rows = []
+for ((dataset, images), part), rival in itertools.product(wide.groupby(["dataset", "images"]), ("none", "mse")):
+    low, high = bootstrap_interval((part["alcl"] - part[rival]).to_numpy())
+    rows.append({"dataset": dataset, "test images": images, "rival": rival, "ALCL": part["alcl"].median(),
+                 "the rival": part[rival].median(), "difference": (part["alcl"] - part[rival]).median(),
+                 "low": low, "high": high})  # fmt: skip
+auxiliaries = pd.DataFrame(rows).set_index(["dataset", "test images", "rival"])
+_ = figures.save_table(auxiliaries, "table09e_auxiliary", **source(spoilt))
+auxiliaries.round(1)
+
+# %% [markdown]
+# It does not help: no interval of the difference to *no* auxiliary task lies above zero. But it is harmless, to within
+# a point in the median, where the same task under squared error costs the classifier many points.
 
 # %%
-class Reconstruction(nn.Module):
-    """A linear decoder of the features and a loss of its own, added to the classifier's."""
-
-    def __init__(self, criterion, targets):
-        super().__init__()
-        self.decoder, self.criterion, self.targets = nn.Linear(64, 64), criterion, targets.flatten(1)
-
-    def forward(self, features, index):
-        return self.criterion(self.decoder(features), self.targets[index])
-
-
-# %%
-rows, level = [], LEVELS["high"]
-for seed in range(seeds):
-    generator = torch.Generator().manual_seed(seed)
-    contaminated, test = level(x_train, generator), level(x_test, generator).clamp(0, 1)
-    for name, loss in (("none", None), ("mse", MSELoss()), ("alcl", ALCLoss())):
-        torch.manual_seed(seed)
-        auxiliary = Reconstruction(loss, contaminated) if loss else None
-        network = make_classifier((1, 8, 8), 10, 16, 64, seed=seed, normalise=False)
-        how = {"sigma": sigma, "epochs": epochs, "batch_size": 64, "generator": torch.Generator().manual_seed(seed)}
-        _ = fit_classifier(network, contaminated.clamp(0, 1), y_train, "discriminative", auxiliary=auxiliary, **how)
-        rows.append({"auxiliary": name, "seed": seed, "contaminated": accuracy(network, test),
-                     "clean": accuracy(network, x_test)})  # fmt: skip
-auxiliaries = pd.DataFrame(rows).pivot(index="seed", columns="auxiliary", values=["contaminated", "clean"])
-(100 * auxiliaries).round(1)
-
-# %%
-for where in ("contaminated", "clean"):
-    gains = {name: 100 * (auxiliaries[where]["alcl"] - auxiliaries[where][name]) for name in ("none", "mse")}
-    print(f"{where} test images: ALCL reconstruction against none {gains['none'].median():+.1f} points, "
-          f"against MSE reconstruction {gains['mse'].median():+.1f} points (median of {seeds} seeds)")  # fmt: skip
+beside_none, beside_mse = (auxiliaries.xs(rival, level="rival") for rival in ("none", "mse"))
+assert (beside_none["low"] <= 0).all()
+assert (beside_none["difference"].abs() < 1).all()
+assert (beside_mse["low"] > 0).all()
+print(f"squared error's reconstruction costs {beside_mse['difference'].min():.0f} points or more")
 
 # %% [markdown]
 # ### Regression with heavy-tailed targets
@@ -494,64 +491,51 @@ for where in ("contaminated", "clean"):
 # > ends at 0.1. Adam at 0.03, 150 steps on the whole training part, from zero weights. None is tuned.
 
 # %%
-RIVALS = {
-    "MSE": MSELoss, "L1": L1Loss, "Huber": HuberLoss, "log-cosh": LogCoshLoss, "pseudo-Huber": PseudoHuberLoss,
-    "scheduled pseudo-Huber": ScheduledPseudoHuberLoss, "LMLS": LMLSLoss, "Gaussian, scale learned": GaussianNLLLoss,
-    "Student-t": StudentTLoss, "Barron": BarronLoss, "generalized Cauchy": GeneralizedCauchyLoss, "ALCL": ALCLoss,
-}  # fmt: skip
-bunch = load_diabetes()
-inputs, progression = torch.tensor(bunch.data * 21).float(), torch.tensor(bunch.target).float()
-
-
-# %%
-def regress(make, noise, split):
-    """Mean absolute error, in the data's unit, on the test part of a split."""
-    generator = torch.Generator().manual_seed(split)
-    order = torch.randperm(len(inputs), generator=generator)
-    train, test = order[:342], order[342:]
-    center = progression[train].median()
-    unit = 1.4826 * (progression[train] - center).abs().median()
-    target = (progression[train] - center) / unit
-    target = target + noise * torch.tan(torch.pi * (torch.rand(len(train), generator=generator) - 0.5))
-    model, criterion = nn.Linear(10, 1), make()
-    _ = [nn.init.zeros_(p) for p in model.parameters()]
-    _ = fit(model, criterion, inputs[train], target[:, None], epochs=150, batch_size=342, lr=0.03,
-            generator=generator)  # fmt: skip
-    with torch.no_grad():
-        return (unit * model(inputs[test])[:, 0] + center - progression[test]).abs().mean().item()
-
-
-# %%
-rows = [{"loss": name, "noise": noise, "split": split, "error": regress(make, noise, split)}
-        for noise in (0.0, 0.5) for split in range(splits) for name, make in RIVALS.items()]  # fmt: skip
+NAMES = {"mse": "MSE", "l1": "L1", "huber": "Huber", "log_cosh": "log-cosh", "pseudo_huber": "pseudo-Huber"}
+NAMES |= {"scheduled_pseudo_huber": "scheduled pseudo-Huber", "lmls": "LMLS", "gaussian": "Gaussian, scale learned"}
+NAMES |= {"student_t": "Student-t", "barron": "Barron", "generalized_cauchy": "generalized Cauchy", "alcl": "ALCL"}
+assert set(NAMES) == set(RIVALS)
+fits = [(config, record) for config, record in stored if config.kind == "regression"]
+rows = [{"loss": NAMES[name], "noise": config.noise, "split": config.split, "error": error}
+        for config, record in fits for name, error in record["metrics"]["error"].items()]  # fmt: skip
 errors = pd.DataFrame(rows)
-summary = errors.groupby(["loss", "noise"])["error"].median().unstack("noise").loc[list(RIVALS)]
-wide = errors[errors["noise"] == 0.5].pivot(index="split", columns="loss", values="error")
-summary["ALCL better in"] = [f"{int((wide['ALCL'] < wide[name]).sum())} of {splits}" for name in summary.index]
-summary["p (signed rank)"] = [stats.wilcoxon(wide["ALCL"] - wide[name]).pvalue if name != "ALCL" else np.nan
-                              for name in summary.index]  # fmt: skip
-summary.columns = ["error, no noise", "error, Cauchy noise", *summary.columns[2:]]
-if default:
-    _ = figures.save_table(summary, "table09c_regression", notebook=NOTEBOOK, parameters=source["parameters"])
-summary.round(3)
+for split in live_seeds:
+    now = input_experiments.regress(Regression(0.5, split), "alcl")
+    then = errors[(errors["noise"] == 0.5) & (errors["split"] == split) & (errors["loss"] == "ALCL")]["error"]
+    print(f"ALCL, split {split}: error {now:.2f} now, {then.item() if len(then) else float('nan'):.2f} recorded")
+    assert not any(abs(now / then - 1) > 0.01)
+
+# %%
+by_split = errors[errors["noise"] == 0.5].pivot(index="split", columns="loss", values="error")[list(NAMES.values())]
+summary = errors.groupby(["loss", "noise"])["error"].median().unstack("noise").loc[list(by_split)]
+summary.columns = ["error, no noise", "error, Cauchy noise"]
+beyond = by_split.sub(by_split["ALCL"], axis=0)  # above 0: ALCL is better
+ends = {name: bootstrap_interval(values.to_numpy()) for name, values in beyond.items()}
+summary["minus ALCL"] = beyond.median()
+summary["low"], summary["high"] = ({name: end[i] for name, end in ends.items()} for i in (0, 1))
+summary["ALCL better in"] = [f"{int((values > 0).sum())} of {len(values)}" for _, values in beyond.items()]
+_ = figures.save_table(summary, "table09c_regression", **source(fits))
+summary.round(2)
 
 # %%
 order = summary["error, Cauchy noise"].sort_values(ascending=False)
 fig, ax = plt.subplots(figsize=(6.4, 3.4))
 for y, name in enumerate(order.index):
     color = figures.COLORS["alcl"] if name == "ALCL" else "0.45"
-    _ = ax.plot(wide[name], [y] * len(wide), ".", color=color, alpha=0.5)
+    _ = ax.plot(by_split[name], [y] * len(by_split), ".", color=color, alpha=0.4)
     _ = ax.plot(order[name], y, "o", color=color, ms=6)
 _ = ax.set_yticks(range(len(order)), order.index)
 _ = ax.set(xscale="log", xlabel="mean absolute error on clean test targets (points: splits)")
-_ = ax.set_xticks([50, 70, 100, 200, 300], ["50", "70", "100", "200", "300"])
+_ = ax.set_xticks(marks := [50, 70, 100, 200, 500, 1000, 2000], [str(mark) for mark in marks])
 _ = ax.minorticks_off()
-better = int((order < order["ALCL"]).sum())
-_ = ax.set_title(f"Cauchy noise on targets: {better} of {len(order) - 1} losses have a lower median than ALCL", x=-0.4)
-if default:
-    _ = figures.save(fig, "fig09c_regression", notebook=NOTEBOOK, parameters=source["parameters"])
+ahead, behind = int((summary["high"] < 0).sum()), int((summary["low"] > 0).sum())
+_ = ax.set_title(f"Cauchy noise: of {len(order) - 1} losses ALCL is ahead of {behind}, behind {ahead}", x=-0.2)
+_ = figures.save(fig, "fig09c_regression", **source(fits))
 
 # %% [markdown]
+# Ahead and behind are meant with the whole interval of the paired differences over splits. (The splits share
+# patients: the intervals speak of this table, not of tables in general.)
+#
 # The influence of all these losses, by one ruler, stands in the table of [notebook 02](02_influence.ipynb), Section 11.
 
 # %% [markdown]
@@ -561,8 +545,9 @@ if default:
 #   *square*.
 # - For ReLU networks input curvature is a covariance of the logits' gradients, and vanishes with confidence: read it
 #   beside the loss under noise.
-# - Compact classes with a margin are a guarantee in feature space. Whether it reaches the input is measured in
-#   Section 5, and the fair rival is simply training on both views.
+# - Compact classes with a margin are a guarantee in feature space. Whether it reaches the input has to be measured, and
+#   the fair rival is simply training on both views. Here it did reach it, beyond that rival.
+# - A reconstruction as an auxiliary task needs a loss that survives what it reconstructs.
 # - On regression with heavy-tailed targets what counts is a bounded influence. Among the bounded losses, ALCL is one of
 #   several, and the table above says which were ahead of it. A fixed scale that happens to fit the data is hard to
 #   beat.

@@ -170,6 +170,11 @@ def course(level, dataset, parameter="beta"):
     return np.array([r["history"][parameter] for r in used("drift") if r["digest"] in wanted])
 
 
+def ended(level, dataset):
+    """The scale after the last epoch, median over seeds."""
+    return np.median(course(level, dataset)[:, -1])
+
+
 # %%
 if len(frames["drift"]):
     sets = list(dict.fromkeys(frames["drift"]["dataset"]))
@@ -180,11 +185,16 @@ if len(frames["drift"]):
             _ = ax.plot(betas.T, color=COLORS["alcl"], lw=0.5, alpha=0.4)
             line = np.median(betas, axis=0)
             _ = ax.plot(line, color=COLORS["alcl"], ls=dash, lw=2)
-            _ = ax.annotate(where[level], (len(line) - 1, line[-1]), (-4, 8 if dash == "-" else -14),
-                            textcoords="offset points", ha="right")  # fmt: skip
+            at, above = 3 * len(line) // 4, dash == "-"
+            look = {"textcoords": "offset points", "ha": "right", "va": "bottom" if above else "top"}
+            _ = ax.annotate(where[level], (at, line[at]), (-2, 4 if above else -4), **look)
         _ = ax.set(title=dataset, xlabel="epoch", yscale="log")
+        _ = ax.set_yticks(ticks := [0.1, 0.2, 0.5], map(str, ticks))
+        _ = ax.minorticks_off()
     _ = axes[0, 0].set_ylabel("scale β")
-    figure.suptitle("Does the learned scale follow the noise?", x=0.01, ha="left")
+    wider = min(ended("drift_up", dataset) / ended("drift_down", dataset) for dataset in sets)
+    title = f"Where noise grows, the learned scale ends {wider:.1f} times as wide as where it fades"
+    figure.suptitle(title, x=0.01, ha="left")
     _ = save(figure, "fig10b_tracking", notebook=NOTEBOOK, records={"study_drift": used("drift")})
 
 # %% [markdown]
@@ -196,6 +206,12 @@ if len(frames["drift"]):
 # %%
 if len(frames["channels"]):
     channels = report("channels")
+
+# %%
+if len(frames["channels"]):
+    title = "Channels that differ: left of the line ALCL with one scale is ahead"
+    figure = dots(channels, lambda dataset, level: dataset, title)
+    _ = save(figure, "fig10c_channels", notebook=NOTEBOOK, records={"study_channels": used("channels")})
 
 # %% [markdown]
 # ## 3. Which part does the work?
