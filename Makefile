@@ -110,7 +110,7 @@ bench: $(READY)  ## what the loss costs beside its peers, about three minutes on
 	$(PY) -m alcl.bench
 
 lock:  ## resolve every pin again (needs uv)
-	uv pip compile pyproject.toml --extra notebooks --extra dev --universal --python-version 3.10 --no-annotate \
+	uv pip compile pyproject.toml --extra notebooks --extra dev --extra cluster --universal --python-version 3.10 --no-annotate \
 	  --custom-compile-command "make lock" --upgrade --output-file requirements.lock
 
 clean:  ## remove what can be made again, but not the environment

@@ -136,6 +136,7 @@ def dots(found, titles, suptitle):
             panel(ax, part[here].set_index("name"), names, factor)
             ax.set_title(titles(*cell) if measure == "psnr" else "", fontsize=9.5, loc="left")
             ax.set_xlabel(f"{label}, minus ALCL's" if cell == cells[-1] else "")
+            ax.locator_params(axis="x", nbins=5)
         row[0].set_yticks(range(len(names)), [LABELS.get(n, n.replace("gcl", "GCL")) for n in names], fontsize=8)
     figure.suptitle(suptitle, x=0.01, ha="left")
     return figure

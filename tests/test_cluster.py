@@ -95,7 +95,7 @@ def check_complete(records, seen, runs, store, tmp_path):
     assert [r["digest"] for r in records] == [c.digest for c in runs]
     assert sorted(seen) == sorted(c.digest for c in runs)
     assert store.verify() == []
-    here = sweep(runs, RecordStore(tmp_path / "here.jsonl"), jobs=2, progress=False)
+    here = sweep(runs, RecordStore(tmp_path / "here.jsonl"), progress=False)
     for key in ("digest", "config", "metrics", "history", "data"):
         assert [r[key] for r in records] == [r[key] for r in here]
 
