@@ -729,9 +729,9 @@ def run_profile(
 
 
 #: How far a rerun may differ from its record. With one machine, thread count and version of this code it is equal bit
-#: by bit. Another one sums in another order, and training amplifies the last bits: when a convolution was computed in
-#: another way, reruns of four RGB records moved by up to 0.05 dB, 0.003 and 0.0075.
-AUDIT_TOLERANCE = {"psnr": 0.25, "ssim": 0.02, "accuracy": 0.02}
+#: by bit. Another one sums in another order, and training amplifies the last bits: when losses and a convolution came
+#: to be computed in another way, reruns of 16 records moved by up to 0.05 dB, 0.003 and 0.013 (4 images of 300).
+AUDIT_TOLERANCE = {"psnr": 0.25, "ssim": 0.02, "accuracy": 0.03}
 
 
 def audit(
