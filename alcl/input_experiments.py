@@ -10,13 +10,12 @@ final scores alone. Run from a shell, as often as it takes (minutes, half an hou
 
 from __future__ import annotations
 
-import argparse
 import functools
 import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -38,7 +37,7 @@ from .discriminative import (
     input_hessians,
     perturb,
 )
-from .experiments import environment
+from .experiments import _one_of, _whole, environment, profile_command
 from .losses import ResidualLoss
 from .noise import LEVELS
 from .records import RecordStore, complete
@@ -387,40 +386,21 @@ def sweep(
     return complete(to, runs, run, jobs, fresh, progress, STUDY)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m alcl.input_experiments", description="Run a profile of notebook 09."
+def main(arguments: Sequence[str] | None = None) -> int:
+    return profile_command(
+        arguments,
+        "python -m alcl.input_experiments",
+        "Run a profile of notebook 09.",
+        PROFILES,
+        "embedded",
+        lambda runs, folder, jobs, fresh: sweep(runs, store(folder), jobs, fresh),
     )
-    parser.add_argument("--profile", default="embedded", help=f"one of {', '.join(PROFILES)}")
-    parser.add_argument("--records", default="paper_figures/records", help="folder of the record stores")
-    parser.add_argument("--jobs", type=int, default=1, help="worker processes, one thread each")
-    parser.add_argument("--fresh", action="store_true", help="run again what is recorded")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    try:
-        _one_of("profile", options.profile, PROFILES)
-        sweep(PROFILES[options.profile](), store(options.records), options.jobs, options.fresh)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
 
 
 def _digest(config: InputRun | Regression) -> str:
     content = {"study": STUDY, "protocol": PROTOCOL, "kind": config.kind, **asdict(config)}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _one_of(name: str, value: Any, legal: Iterable[str]) -> None:
-    legal = tuple(legal)
-    if value not in legal:
-        raise ValueError(f"{name} must be one of {', '.join(legal)}; got {value!r}")
-
-
-def _whole(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ checkpoint is chosen by them. Run from a shell, as often as it takes:
 
 from __future__ import annotations
 
-import argparse
 import functools
 import hashlib
 import json
@@ -28,7 +27,7 @@ from torch import Tensor, nn
 from .classification import CLASSIFICATION_LOSSES, make_classification_loss
 from .classifiers import Classifier, make_classifier
 from .datasets import DATASETS, Dataset, load_dataset, split_validation
-from .experiments import environment
+from .experiments import _one_of, environment, profile_command
 from .label_noise import make_label_noise
 from .records import RecordStore, complete
 
@@ -357,28 +356,14 @@ def sweep(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m alcl.label_experiments", description="Run a profile of notebook 08."
+    return profile_command(
+        arguments,
+        "python -m alcl.label_experiments",
+        "Run a profile of notebook 08.",
+        PROFILES,
+        "core",
+        lambda runs, folder, jobs, fresh: sweep(runs, store(folder), jobs, fresh),
     )
-    parser.add_argument("--profile", default="core", help=f"one of {', '.join(PROFILES)}")
-    parser.add_argument("--records", default="paper_figures/records", help="folder of the record stores")
-    parser.add_argument("--jobs", type=int, default=1, help="worker processes, one thread each")
-    parser.add_argument("--fresh", action="store_true", help="run again what is recorded")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    try:
-        _one_of("profile", options.profile, PROFILES)
-        sweep(PROFILES[options.profile](), store(options.records), options.jobs, options.fresh)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _one_of(name: str, value: Any, legal: Iterable[str]) -> None:
-    legal = tuple(legal)
-    if value not in legal:
-        raise ValueError(f"{name} must be one of {', '.join(legal)}; got {value!r}")
 
 
 if __name__ == "__main__":
