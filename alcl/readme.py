@@ -42,15 +42,23 @@ def blocks(root: Path = ROOT) -> dict[str, str]:
 
 
 def headline(frame: pd.DataFrame) -> str:
-    """Every benchmark cell that has all its seeds, in one row: ALCL's median paired differences with intervals."""
+    """Every benchmark cell that has all its seeds, in one row: ALCL's median paired differences with intervals; then
+    how many of the intervals lie above and below zero."""
     columns = {("accuracy", "mse"): 100, ("accuracy", "gcl"): 100, ("psnr", "mse"): 1, ("psnr", "gcl"): 1}
-    found = {}
+    found, side = {}, {}
     for (measure, rival), factor in columns.items():
         for row in paired_differences(frame[frame["dataset"].isin(BENCHMARK)], "alcl", rival, measure).itertuples():
             if row.seeds >= len(SEEDS):
                 text = f"{factor * row.difference:+.2f} [{factor * row.low:+.2f}, {factor * row.high:+.2f}]"
                 found.setdefault((row.dataset, row.level), {})[measure, rival] = text
+                side[row.dataset, row.level, measure, rival] = int(row.low > 0) - int(row.high < 0)
     cells = [cell for cell in ((d, level) for d in BENCHMARK for level in LEVELS) if len(found.get(cell, ())) == 4]
+
+    def count(measure: str, rival: str) -> str:
+        """For example: ahead in 3, unresolved in 1, behind in 0."""
+        sides = [side[(*cell, measure, rival)] for cell in cells]
+        return ", ".join(f"{word} in {sides.count(s)}" for word, s in (("ahead", 1), ("unresolved", 0), ("behind", -1)))
+
     lines = [
         "| ALCL minus | MSE, accuracy in points | tuned GCL, accuracy | MSE, PSNR in dB | tuned GCL, PSNR |",
         "|---|---|---|---|---|",
@@ -59,7 +67,13 @@ def headline(frame: pd.DataFrame) -> str:
             for cell in cells
         ),
         "",
-        f"Cells with all {len(SEEDS)} seeds of all three methods: {len(cells)} of {len(BENCHMARK) * len(LEVELS)}.",
+        f"Cells with all {len(SEEDS)} seeds of all three methods: {len(cells)} of {len(BENCHMARK) * len(LEVELS)}. By "
+        "the side of zero on which the interval lies, ALCL is in these cells",
+        "",
+        *(
+            f"- against {name}: in accuracy {count('accuracy', rival)}; in PSNR {count('psnr', rival)}."
+            for name, rival in (("MSE", "mse"), ("tuned GCL", "gcl"))
+        ),
     ]
     return "\n".join(lines)
 

@@ -512,24 +512,41 @@ if len(all_losses):
 medians = all_losses.pivot(index=["dataset", "method"], columns="cell", values="median")
 medians.rename(index=NAMES, level="method").round(3)
 
+
 # %%
-on_digits = everything[everything["dataset"] == "digits"]
-names, shown = sorted(on_digits["cell"].unique(), reverse=True), list(METHODS)[::-1]
-fig, axes = plt.subplots(1, max(len(names), 1), figsize=(7.4, 3.2), sharey=True, sharex=True, squeeze=False)
-for ax, noise in zip(axes[0], names, strict=False):
-    for y, method in enumerate(shown):
-        part = 100 * on_digits[(on_digits["method"] == method) & (on_digits["cell"] == noise)]["accuracy"]
-        _ = ax.plot(part, [y] * len(part), "o", color=COLORS[method], ms=4, alpha=0.7, mew=0)
-        _ = ax.plot([part.median()], [y], "|", color="0.15", ms=11)
-    _ = ax.grid(axis="y", color="0.9", lw=0.8)
-    _ = ax.set_title(noise.replace(" ", "\n"), fontsize=9.5)
-_ = axes[0, 0].set_yticks(range(len(shown)), [NAMES[method] for method in shown])
-_ = fig.supxlabel("accuracy on clean test labels, % (a point a seed, a bar the median)", fontsize=9.5)
-_ = fig.suptitle("Digits: cross-entropy is last, except under asymmetric noise")
-lowest = on_digits.groupby(["cell", "method"])["accuracy"].median().unstack().idxmin(axis=1)
-assert (lowest.drop("asymmetric 0.4", errors="ignore") == "ce").all()
-if len(names):
+def dots(datasets, height):
+    """A row of panels a data set, a column a noise: every seed's accuracy a point, the median a bar."""
+    noises = [f"{kind} {rate}" for kind, rate in sorted(label_experiments.CELLS, reverse=True)]
+    size = {"figsize": (7.4, height), "sharey": True, "sharex": "row", "squeeze": False}
+    fig, axes = plt.subplots(len(datasets), len(noises), **size)
+    for (row, dataset), (column, noise) in itertools.product(enumerate(datasets), enumerate(noises)):
+        ax, here = axes[row, column], everything[(everything["dataset"] == dataset) & (everything["cell"] == noise)]
+        for y, (method, color) in enumerate(reversed(COLORS.items())):
+            part = 100 * here[here["method"] == method]["accuracy"]
+            _ = ax.plot(part, [y] * len(part), "o", color=color, ms=4, alpha=0.7, mew=0)
+            _ = ax.plot([part.median()], [y], "|", color="0.15", ms=9)
+        _ = ax.grid(axis="y", color="0.9", lw=0.8)
+        heading = noise.replace(" ", "\n") if row == 0 else ""
+        _ = ax.set_title(f"{dataset}\n{heading}" if column == 0 and len(datasets) > 1 else heading, fontsize=9.5)
+    _ = axes[0, 0].set_yticks(range(len(COLORS)), [NAMES[method] for method in reversed(COLORS)])
+    _ = fig.supxlabel("accuracy on clean test labels, % (a point a seed, a bar the median)", fontsize=9.5)
+    return fig
+
+
+# %%
+lowest = everything.groupby(["dataset", "cell", "method"])["accuracy"].median().unstack().idxmin(axis=1)
+if "digits" in lowest:
+    assert (lowest["digits"].drop("asymmetric 0.4", errors="ignore") == "ce").all()
+    fig = dots(["digits"], 3.2)
+    _ = fig.suptitle("Digits: cross-entropy is last, except under asymmetric noise")
     _ = figures.save(fig, "fig08e_digits", notebook="08_label_noise", **origin)
+
+# %%
+mirrors = [name for name in ("mnist", "fashion_mnist", "cifar10") if name in lowest]
+if mirrors:
+    fig = dots(mirrors, 0.8 + 2.3 * len(mirrors))
+    _ = fig.suptitle("TITLE")
+    _ = figures.save(fig, "fig08h_mirrors", notebook="08_label_noise", **origin)
 
 # %%
 for (dataset, noise), part in all_losses.groupby(["dataset", "cell"]):
