@@ -30,6 +30,7 @@ from .experiments import (
     GCL_ALPHAS,
     GCL_BETAS,
     KEPT_LEVEL,
+    MEASURES,
     PROFILES,
     TUNING_SEEDS,
     method_of,
@@ -52,6 +53,7 @@ __all__ = [
     "paired_differences",
     "repair_share",
     "signed_rank_p",
+    "single_settings",
     "sort_records",
     "summary",
     "theorem_index",
@@ -454,6 +456,34 @@ def tuning_landscape(records: Iterable[Mapping[str, Any]], dataset: str, level: 
 
 
 # --- the claims of the abstract -------------------------------------------------------------------------------------
+
+
+def single_settings(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """GCL as a user has it, one setting for all measures, minus ALCL: differences of medians over all seeds.
+
+    In every cell GCL's setting is the oracle's, for accuracy and then for PSNR, and both settings are judged in both
+    measures. Cells where runs or tuning runs are missing are absent.
+
+    Columns: dataset, level, tuned_by ("accuracy" or "psnr"), accuracy (a share, not points), psnr (dB).
+    """
+    kinds = sort_records(records)
+    known = {record["digest"]: record["metrics"] for record in kinds["evaluation"]}
+    cells = dict.fromkeys((r["config"]["dataset"], r["config"]["level"]) for r in kinds["evaluation"])
+
+    def medians(cell: tuple[str, str], method: str, options: tuple = ()) -> np.ndarray | None:
+        runs = [known.get(_digest(method, *cell, seed, "test", options)) for seed in SEEDS]
+        if None in runs:
+            return None
+        return np.median([[-math.inf if run[m] is None else run[m] for m in MEASURES] for run in runs], axis=0)
+
+    rows = []
+    for cell, measure in itertools.product(cells, MEASURES):
+        setting = _tuned(kinds["validation"], *cell, measure)
+        ours = medians(cell, "alcl")
+        theirs = None if setting is None else medians(cell, "gcl", tuple(zip(("alpha", "beta"), setting, strict=True)))
+        if ours is not None and theirs is not None:
+            rows.append([*cell, measure, *(theirs - ours)])
+    return _sorted(pd.DataFrame(rows, columns=[*_CELL, "tuned_by", *MEASURES]))
 
 
 def load_claims() -> list[dict[str, Any]]:

@@ -40,17 +40,22 @@
 import contextlib
 import itertools
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+import torch
 from IPython.display import display
 
+# %%
 from alcl import analysis, experiments
+from alcl.evaluation import in_batches
 from alcl.experiments import BENCHMARK, EMBEDDED, KEPT_LEVEL, MEASURES, TUNING_SEEDS
 from alcl.figures import COLORS, LABELS, MARKERS, direct_label, save, save_table, style, use_theme
-from alcl.noise import LEVELS
+from alcl.influence import Influence
+from alcl.noise import LEVELS, MixedNoise, clamp_for_network
 from alcl.parameters import check_parameters
 from alcl.records import RecordStore
 
@@ -487,6 +492,143 @@ right.set_xlim(0, 1.1 * costs["times_mse"].max())
 _ = right.axvline(1, color="0.3", lw=0.8)
 figure.suptitle("GCL needs a run for every setting tried, ALCL needs one", x=0.01, ha="left")
 _ = save(figure, "fig06e_cost", notebook=NOTEBOOK, **source)
+
+# %% [markdown]
+# ## 9. Where ALCL falls behind, and why
+#
+# The cells of the benchmark and of the embedded sets in which ALCL is behind a rival by an interval that excludes zero:
+
+# %%
+behind = differences[(differences["high"] < 0) & (differences["measure"] != "ssim")]
+names = ["dataset", "level", "measure", "rival", "difference", "low", "high", "p_holm"]
+_ = save_table(behind[names], "table06h_behind", notebook=NOTEBOOK, **source)
+print(f"behind in {len(behind)} of {(differences['measure'] != 'ssim').sum()} comparisons")
+behind[names].sort_values(["measure", "rival"]).round(4).reset_index(drop=True)
+
+# %% [markdown]
+# ### One setting cannot have both
+#
+# The oracle takes one setting of GCL for accuracy and another for PSNR: two networks. A user trains one. So compare
+# each *single* setting with ALCL in both measures at once, by medians over seeds. Where a point lies above and to the
+# right of the cross, one setting of GCL, chosen for one measure on clean images, is ahead in both.
+
+# %%
+single = analysis.single_settings(every)
+_ = save_table(single, "table06i_single_settings", notebook=NOTEBOOK, **source)
+both = int(((single["accuracy"] > 0) & (single["psnr"] > 0)).sum())
+neither = int(((single["accuracy"] < 0) & (single["psnr"] < 0)).sum())
+print(f"of {len(single)} single settings, ahead of ALCL in both measures: {both}; behind in both: {neither}")
+single[~single["level"].isin(["none", "moderate"])].round(3).reset_index(drop=True)
+
+# %%
+figure, ax = plt.subplots(figsize=(5.6, 4))
+for measure, face in (("accuracy", COLORS["gcl"]), ("psnr", "white")):
+    part = single[single["tuned_by"] == measure]
+    look = {"color": COLORS["gcl"], "mfc": face, "lw": 0, "ms": 5}
+    name = {"accuracy": "accuracy", "psnr": "PSNR"}[measure]
+    _ = ax.plot(100 * part["accuracy"], part["psnr"], "o", label=f"GCL tuned by {name}", **look)
+_ = ax.axhline(0, color=COLORS["alcl"], lw=1.2), ax.axvline(0, color=COLORS["alcl"], lw=1.2)
+for x, y, text in ((0.98, 0.97, "GCL ahead in both"), (0.02, 0.03, "ALCL ahead in both")):
+    where = {"ha": "right" if x > 0.5 else "left", "va": "top" if y > 0.5 else "bottom", "color": "0.4"}
+    _ = ax.annotate(text, (x, y), xycoords="axes fraction", fontsize=8.5, **where)
+_ = ax.set(xlabel="accuracy minus ALCL's, points", ylabel="PSNR minus ALCL's, dB")
+if len(single):
+    _ = figure.legend(loc="outside lower center", ncols=2, fontsize=8.5)
+    title = f"One setting of GCL beats ALCL in both measures in {both} of {len(single)} cases"
+    figure.suptitle(title, x=0.01, ha="left")
+    _ = save(figure, "fig06f_single_settings", notebook=NOTEBOOK, **source)
+
+# %% [markdown]
+# ### Why PSNR is lost at extreme noise
+#
+# An impulse replaces a pixel by 0 or 1. On a dark image it is hardly ever dark: it pulls one way, from a distance of
+# about 1. ALCL's influence falls off like $1/|e|$, so at that distance some pull is left; a correntropy kernel of the
+# width that the oracle finds has none. If this is the cause, the gap in PSNR must shrink when impulses are taken out
+# of the noise, and stay when they alone remain.
+#
+# **Check.** On digits: extreme noise whole, its impulses alone, its additive part alone; all networks judged on the
+# same noisy test images. Their mean squared error is split into the *variance* over networks (same images, another
+# training: what the noise of the training targets leaves in the weights) and *the rest* (what all of them have in
+# common: blur, and a shift towards the impulses). Each is estimated without bias from a few networks.
+
+# %%
+extreme, networks = LEVELS["extreme"], 4
+laws = {
+    "whole": extreme,
+    "impulses alone": MixedNoise(extreme.impulse, 0.0, None),
+    "additive alone": MixedNoise(0.0, extreme.scale, extreme.dof),
+}
+
+
+# %%
+def trained(law, method, **options):
+    """Reconstructions (networks, N, C, H, W) of the same noisy test images; the clean ones; the last criterion."""
+    found = []
+    for seed in range(networks):
+        config = experiments.method_run(method, "digits", "extreme", seed, **options)
+        task = experiments.make_task(config)
+        noisy = law(task.train_clean, torch.Generator().manual_seed(1000 + seed))
+        task = replace(task, train_inputs=clamp_for_network(noisy), train_targets=noisy)
+        model, criterion, _, _ = experiments.train(config, task)
+        tests = clamp_for_network(law(task.eval_clean, torch.Generator().manual_seed(0)))
+        found.append(in_batches(model.eval(), tests))
+    return torch.stack(found), task.eval_clean, criterion
+
+
+# %%
+def split(images, clean):
+    """Mean squared error, its part that is variance over networks (unbiased), the rest; and the mean brightness."""
+    error, variance = (images - clean).square().mean().item(), images.var(dim=0).mean().item()
+    return {"error": error, "variance": variance, "rest": error - variance, "brightness": images.mean().item()}
+
+
+# %%
+oracle = None
+with contextlib.suppress(LookupError):  # not tuned: nothing to compare with
+    oracle = experiments.oracle(kinds["validation"], "digits", "extreme", "psnr")
+parts, kernels = [], {}
+for name, law in laws.items() if live and oracle else ():
+    for method, options in (("alcl", {}), ("gcl", oracle)):
+        images, clean, kernels[name, method] = trained(law, method, **options)
+        parts.append({"noise": name, "method": method} | split(images, clean))
+causes = pd.DataFrame(parts, columns=["noise", "method", "error", "variance", "rest", "brightness"])
+print(f"GCL: {oracle}; {networks} networks each" if len(causes) else "skipped: no live training, or GCL is not tuned")
+causes.round(4)
+
+# %%
+gaps = causes.pivot(index="noise", columns="method", values=["error", "variance"])
+gaps = gaps.xs("alcl", axis=1, level="method") - gaps.xs("gcl", axis=1, level="method") if len(gaps) else gaps
+if len(gaps):
+    assert gaps.loc["additive alone", "error"] < gaps.loc["whole", "error"] / 2 < gaps.loc["impulses alone", "error"]
+    share = gaps.loc["whole", "variance"] / gaps.loc["whole", "error"]
+    assert share > 0.5
+    print(f"of the gap under the whole noise, {100 * share:.0f} % is variance over networks")
+    for (name, method), criterion in kernels.items():
+        influence = Influence(criterion)
+        pull = influence.psi(torch.ones(())).item() / influence.supremum().value
+        print(f"{name:15s} {LABELS[method]:13s} pull of a residual of 1, as a share of the strongest: {pull:.3f}")
+
+# %%
+if len(causes):
+    figure, axes = plt.subplots(1, len(laws), figsize=(7.2, 2.9), sharey=True)
+    for ax, (name, part) in zip(axes, causes.groupby("noise", sort=False), strict=True):
+        for x, row in enumerate(part.itertuples()):
+            _ = ax.bar(x, row.rest, color=COLORS[row.method], width=0.65)
+            _ = ax.bar(x, row.variance, bottom=row.rest, color=COLORS[row.method], alpha=0.45, width=0.65)
+            for y, text in ((row.rest / 2, "rest"), (row.rest + row.variance / 2, "variance")):
+                _ = ax.annotate(text, (x, y), ha="center", va="center", fontsize=8, color="0.1")
+        _ = ax.set(title=name, xticks=range(len(part)), xticklabels=[LABELS[m] for m in part["method"]])
+        ax.title.set_fontsize(9.5)
+    _ = axes[0].set_ylabel("mean squared error")
+    figure.suptitle("Digits, extreme noise: ALCL's gap to tuned GCL comes with the impulses", x=0.01, ha="left")
+    _ = save(figure, "fig06g_causes", notebook=NOTEBOOK, **source)
+
+# %% [markdown]
+# So the gap is the price of a kernel that is not told where outliers are. ALCL's scale is that of the *noise*, found
+# by likelihood; the oracle's kernel is the one that reconstructs clean validation images best, and it cuts off
+# before the impulses begin. Most of what is left to them returns as variance: weights that depend on which training
+# pixels were hit. On other data sets, and for accuracy, the cause was not taken apart; the figure before shows that
+# what GCL gains in one measure it mostly pays in the other.
 
 # %% [markdown]
 # ## What to take from here

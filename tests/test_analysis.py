@@ -431,6 +431,23 @@ def test_landscape_is_the_tuning_grid():
     assert table.loc[2.0, 0.5] == pytest.approx(0.9)
 
 
+def test_single_settings_judge_each_setting_of_gcl_in_both_measures():
+    by_accuracy, by_psnr = BEST["accuracy"], BEST["psnr"]
+    records = tuning()
+    for seed in analysis.SEEDS:
+        records += [
+            record("alcl", seed=seed, accuracy=0.5, psnr=10.0 + seed),
+            record("gcl", seed=seed, accuracy=0.6, psnr=7.0 + seed, alpha=by_accuracy[0], beta=by_accuracy[1]),
+            record("gcl", seed=seed, accuracy=0.4, psnr=12.0 + seed, alpha=by_psnr[0], beta=by_psnr[1]),
+        ]
+    table = analysis.single_settings(records).set_index("tuned_by")
+    assert table.loc["accuracy", ["accuracy", "psnr"]].tolist() == pytest.approx([0.1, -3.0])
+    assert table.loc["psnr", ["accuracy", "psnr"]].tolist() == pytest.approx([-0.1, 2.0])
+    assert table[["dataset", "level"]].drop_duplicates().to_numpy().tolist() == [["digits", "high"]]
+    lacking = [r for r in records if r["digest"] != record("alcl", seed=3)["digest"]]
+    assert analysis.single_settings(lacking).empty  # medians over fewer seeds would not be compared
+
+
 # --- theorems -------------------------------------------------------------------------------------------------------
 
 
