@@ -52,6 +52,14 @@ def test_the_headline_has_every_complete_benchmark_cell_and_no_other():
     assert "- against tuned GCL: in accuracy ahead in 0, unresolved in 0, behind in 1;" in text
 
 
+def test_one_setting_counts_what_leads_or_lags_in_both_measures():
+    gaps = [("mnist", 0.1, 1.0), ("mnist", -0.1, 1.0), ("gtsrb", -0.1, -1.0), ("gtsrb", -0.2, -1.0), ("digits", 1, 1)]
+    table = pd.DataFrame(gaps, columns=["dataset", "accuracy", "psnr"])
+    text = readme.one_setting(table)
+    assert "of 4 settings" in text  # embedded sets decide nothing here
+    assert "1 are ahead of ALCL in both, 2 behind in both" in text
+
+
 def test_costs_stand_beside_their_targets():
     result = json.loads((readme.ROOT / "paper_figures" / "records" / "bench.json").read_text())
     text = readme.costs(result)
