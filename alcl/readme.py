@@ -1,4 +1,5 @@
-"""Keeps the computed parts of README.md current: the headline, the claims ledger, costs and the list of choices.
+"""Keeps the computed parts of README.md current: the headline, the claims ledger, the neighbours, costs and
+the list of choices.
 
     python -m alcl.readme           rewrite them from the records, the notebooks and choices.json
     python -m alcl.readme --check   exit 1 if they are stale
@@ -44,6 +45,7 @@ def blocks(root: Path = ROOT) -> dict[str, str]:
     return {
         "headline": headline(benchmark_frame(records)) + "\n" + one_setting(single_settings(records)),
         "claims": ledger_markdown(ledger),
+        "neighbours": neighbours(root / "paper_figures"),
         "speed": costs(json.loads(speed.read_text("utf-8"))) if speed.is_file() else "Not measured yet: `make bench`.",
         "choices": choices_markdown(),
     }
@@ -96,6 +98,21 @@ def one_setting(table: pd.DataFrame) -> str:
         f"{len(table)} settings, tuned for one measure and judged in both by medians, {both} are ahead of ALCL in "
         f"both, {neither} behind in both."
     )
+
+
+def neighbours(folder: Path) -> str:
+    """The answers of notebooks 08 and 09, from the tables they wrote: paired medians with intervals."""
+    lines = ["| | on | measure | median difference | in favour |", "|---|---|---|---|---|"]
+    labels = pd.read_csv(folder / "table08b_differences.csv")
+    for row in labels[labels["what"] == "loss alone (both L2)"].itertuples():
+        interval = f"{row.difference:+.1f} [{row.low:+.1f}, {row.high:+.1f}]"
+        where = f"{row.dataset}, labels {row.cell}"
+        lines.append(f"| JAL-CE minus CE | {where} | accuracy, points | {interval} | {row.ahead} of {row.seeds} |")
+    inputs = pd.read_csv(folder / "table09d_verdict.csv")
+    for row in inputs[inputs["rival"] == "clean"].itertuples():
+        interval = f"{row.median:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
+        lines.append(f"| discriminative minus clean-only | {row.dataset} | {row.measure} | {interval} | {row.better} |")
+    return "\n".join(lines)
 
 
 def costs(result: Mapping[str, Any]) -> str:

@@ -60,6 +60,18 @@ def test_one_setting_counts_what_leads_or_lags_in_both_measures():
     assert "1 are ahead of ALCL in both, 2 behind in both" in text
 
 
+def test_neighbours_compare_losses_at_equal_decay_only(tmp_path):
+    rows = ["mnist,symmetric 0.8,loss alone (both L2),5,21.46,15.2,30,5", "mnist,symmetric 0.8,decay alone,5,1,1,1,5"]
+    header = "dataset,cell,what,seeds,difference,low,high,ahead"
+    (tmp_path / "table08b_differences.csv").write_text("\n".join([header, *rows]))
+    rows = ['digits,clean,"clean accuracy, points",0.97,0,1.53,8 of 10', "digits,both,log10 of tr H,1,1,1,0 of 10"]
+    (tmp_path / "table09d_verdict.csv").write_text("\n".join(["dataset,rival,measure,median,low,high,better", *rows]))
+    assert readme.neighbours(tmp_path).splitlines()[2:] == [
+        "| JAL-CE minus CE | mnist, labels symmetric 0.8 | accuracy, points | +21.5 [+15.2, +30.0] | 5 of 5 |",
+        "| discriminative minus clean-only | digits | clean accuracy, points | +0.97 [+0.00, +1.53] | 8 of 10 |",
+    ]
+
+
 def test_costs_stand_beside_their_targets():
     result = json.loads((readme.ROOT / "paper_figures" / "records" / "bench.json").read_text())
     text = readme.costs(result)
