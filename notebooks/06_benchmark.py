@@ -541,9 +541,9 @@ if len(single):
 # %% [markdown]
 # ### Why PSNR is lost at extreme noise
 #
-# An impulse replaces a pixel by 0 or 1. On a dark image it is hardly ever dark: it pulls one way, from a distance of
-# about 1. ALCL's influence falls off like $1/|e|$, so at that distance some pull is left; a correntropy kernel of the
-# width that the oracle finds has none. If this is the cause, the gap in PSNR must shrink when impulses are taken out
+# An impulse replaces a pixel by 0 or 1. On a dark pixel a zero changes nothing and a one pulls upwards, from a distance
+# of about 1. ALCL's influence falls off like $1/|e|$, so at that distance some pull is left; a correntropy kernel of
+# the width that the oracle finds has none. If this is the cause, the gap in PSNR must shrink when impulses are taken out
 # of the noise, and stay when they alone remain.
 #
 # **Check.** On digits: extreme noise whole, its impulses alone, its additive part alone; all networks judged on the
