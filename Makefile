@@ -38,10 +38,10 @@ export SOURCE_DATE_EPOCH := 0
 export PYTHONHASHSEED := 0
 
 # glibc hands a training step's activations back to the system and faults them in again at the next step: up to a third
-# of the time of the small convolutional networks. Not so for bench, which measures what users see. Other C libraries do
-# not read these. More than this and joblib takes what a worker keeps for a leak, and starts it anew.
-figures runs studies test: export MALLOC_MMAP_THRESHOLD_ := 33554432
-figures runs studies test: export MALLOC_TRIM_THRESHOLD_ := 268435456
+# of the time of the small convolutional networks. Not so for bench and test, which measure memory as users see it. Other
+# C libraries do not read these. More than this and joblib takes what a worker keeps for a leak, and starts it anew.
+figures runs studies: export MALLOC_MMAP_THRESHOLD_ := 33554432
+figures runs studies: export MALLOC_TRIM_THRESHOLD_ := 268435456
 
 .PHONY: help setup figures test test-deep test-oldest oldest runs studies notebooks check audit bench lock clean mutants determinism
 
