@@ -47,6 +47,7 @@ __all__ = [
     "complete_cells",
     "fewest_seeds",
     "holm",
+    "in_both_measures",
     "ledger_markdown",
     "load_claims",
     "median_interval",
@@ -455,9 +456,6 @@ def tuning_landscape(records: Iterable[Mapping[str, Any]], dataset: str, level: 
     return table.pivot_table(index="alpha", columns="beta", values="value", aggfunc="mean")
 
 
-# --- the claims of the abstract -------------------------------------------------------------------------------------
-
-
 def single_settings(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """GCL as a user has it, one setting for all measures, minus ALCL: differences of medians over all seeds.
 
@@ -484,6 +482,15 @@ def single_settings(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         if ours is not None and theirs is not None:
             rows.append([*cell, measure, *(theirs - ours)])
     return _sorted(pd.DataFrame(rows, columns=[*_CELL, "tuned_by", *MEASURES]))
+
+
+def in_both_measures(single: pd.DataFrame) -> tuple[int, int]:
+    """In how many rows of `single_settings` GCL is ahead of ALCL in both measures, and in how many behind in both."""
+    sides = np.sign(single[list(MEASURES)].to_numpy(dtype=float)).sum(axis=1)
+    return int((sides == len(MEASURES)).sum()), int((sides == -len(MEASURES)).sum())
+
+
+# --- the claims of the abstract -------------------------------------------------------------------------------------
 
 
 def load_claims() -> list[dict[str, Any]]:

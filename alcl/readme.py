@@ -23,6 +23,7 @@ from .analysis import (
     SEEDS,
     benchmark_frame,
     claims_ledger,
+    in_both_measures,
     ledger_markdown,
     paired_differences,
     single_settings,
@@ -91,12 +92,11 @@ def headline(frame: pd.DataFrame) -> str:
 def one_setting(table: pd.DataFrame) -> str:
     """How often one setting of GCL is ahead of ALCL, or behind, in both measures; benchmark cells alone."""
     table = table[table["dataset"].isin(BENCHMARK)]
-    both = ((table["accuracy"] > 0) & (table["psnr"] > 0)).sum()
-    neither = ((table["accuracy"] < 0) & (table["psnr"] < 0)).sum()
+    ahead, behind = in_both_measures(table)
     return (
         "- The oracle tunes GCL for each measure on its own. One network has one setting: of "
-        f"{len(table)} settings, tuned for one measure and judged in both by medians, {both} are ahead of ALCL in "
-        f"both, {neither} behind in both."
+        f"{len(table)} settings, tuned for one measure and judged in both by medians, {ahead} are ahead of ALCL in "
+        f"both, {behind} behind in both."
     )
 
 
