@@ -60,6 +60,25 @@ def test_one_setting_counts_what_leads_or_lags_in_both_measures():
     assert "1 are ahead of ALCL in both, 2 behind in both" in text
 
 
+def test_other_losses_are_counted_over_complete_benchmark_cells():
+    rows = [
+        {"dataset": dataset, "level": "high", "method": method, "seed": seed, "measure": measure, "value": value}
+        for dataset, method, seeds, value in (
+            ("mnist", "alcl", 10, 0.5),
+            ("mnist", "huber", 10, 0.25),
+            ("mnist", "l1", 9, 0.25),  # a seed is missing
+            ("gtsrb", "alcl", 10, 0.5),
+            ("gtsrb", "huber", 10, 0.75),
+            ("digits", "alcl", 10, 0.5),  # embedded sets do not count
+            ("digits", "huber", 10, 0.25),
+        )
+        for seed in range(seeds)
+        for measure in ("accuracy", "psnr")
+    ]
+    assert readme.others(pd.DataFrame(rows)).splitlines()[5:] == ["| Huber | 2 | 1, 0, 1 | 1, 0, 1 |"]
+    assert readme.others(pd.DataFrame(rows[:0], columns=list(rows[0]))) == ""
+
+
 def test_neighbours_compare_losses_at_equal_decay_only(tmp_path):
     rows = ["mnist,symmetric 0.8,loss alone (both L2),5,21.46,15.2,30,5", "mnist,symmetric 0.8,decay alone,5,1,1,1,5"]
     header = "dataset,cell,what,seeds,difference,low,high,ahead"
