@@ -94,7 +94,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
         "alcl",
         {"alpha": 2.0, "beta": 0.5, "kappa": 1.0, "learn": ("alpha", "beta"), "parameter_shape": (3, 1, 1)},
     ),
-    "clean": ("mse", {}),  # the ceiling: MSE trained on clean targets
+    "clean": ("mse", {}),  # the reference, and no bound: MSE trained on clean targets
     # For the study of neighbours alone (notebook 10). Fixed scales are again 0.1: LMLS turns at 1/sqrt(a).
     "gaussian": ("gaussian", {"scale": 0.5}),
     "generalized_cauchy": ("generalized_cauchy", {"alpha": 2.0, "scale": 0.5}),
@@ -117,7 +117,7 @@ class Run:
 
     dataset: a name in `alcl.datasets.DATASETS`. level: one in `alcl.noise.LEVELS` or `STUDY_LAWS`. loss, options: see
     `alcl.catalogue.make_loss`. seed: draws noise, initialisation and batches, the same for every loss. targets:
-    "noisy", or "clean" for the ceiling. evaluate_on: "test", or "validation" (clean images held out of training, for
+    "noisy", or "clean" for the reference. evaluate_on: "test", or "validation" (clean images held out of training, for
     tuning).
 
     Raises ValueError, naming the field and its legal values, when it is made; an illegal Run does not exist.

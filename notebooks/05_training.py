@@ -298,7 +298,7 @@ print(f"starts at alpha = {start.alpha.item():.1f}, beta = {start.beta.item():.1
 #
 # Every method from the same weights, on the same noise, in the same order of batches: the streams of random numbers
 # belong to the seed, not to the method. One method differs in what it is told: *clean targets* is squared error trained
-# on clean targets, a ceiling for what this network could reconstruct. (Not for the probe, whose codes come from noisy
+# on clean targets, a reference for what this network could reconstruct. (Not for the probe, whose codes come from noisy
 # images for every method.)
 
 # %%

@@ -190,7 +190,7 @@ def test_seeds_are_paired_across_methods_and_differ_across_seeds():
     assert len(streams) == 50 * len(experiments._STREAMS)
 
 
-def test_the_ceiling_sees_noisy_inputs_and_clean_targets():
+def test_the_reference_sees_noisy_inputs_and_clean_targets():
     clean, mse = (experiments.make_task(method_run(m, "digits", "high", **SMALL)) for m in ("clean", "mse"))
     assert torch.equal(clean.train_inputs, mse.train_inputs)
     assert clean.train_targets.min() >= 0

@@ -60,6 +60,27 @@ def test_one_setting_counts_what_leads_or_lags_in_both_measures():
     assert "1 are ahead of ALCL in both, 2 behind in both" in text
 
 
+def test_the_share_repaired_is_a_range_over_complete_noisy_benchmark_cells():
+    values = {"mse": 0.2, "clean": 0.6, "alcl": 0.5, "gcl": 0.4}
+    rows = [
+        {"dataset": dataset, "level": level, "method": method, "seed": seed, "measure": measure, "value": value}
+        for dataset, level, seeds, shift in (
+            ("mnist", "high", 10, 0.0),
+            ("gtsrb", "extreme", 10, 0.1),
+            ("cifar10", "high", 9, 9.0),  # a seed is missing
+            ("mnist", "moderate", 10, 9.0),  # not high noise
+            ("digits", "high", 10, 9.0),  # embedded
+        )
+        for seed in range(seeds)
+        for measure in ("accuracy", "psnr")
+        for method, value in (values | {"alcl": values["alcl"] + shift}).items()
+    ]
+    text = readme.repaired(pd.DataFrame(rows))
+    assert "2 cells" in text
+    assert "ALCL 0.75 to 1.00 in accuracy, 0.75 to 1.00 in PSNR; tuned GCL 0.50 to 0.50 and 0.50 to 0.50." in text
+    assert readme.repaired(pd.DataFrame(rows[:0], columns=list(rows[0]))) == ""
+
+
 def test_other_losses_are_counted_over_complete_benchmark_cells():
     rows = [
         {"dataset": dataset, "level": "high", "method": method, "seed": seed, "measure": measure, "value": value}
