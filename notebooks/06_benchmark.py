@@ -551,8 +551,8 @@ counts.groupby(["measure", "rival"])[["cells", "ratio_below_1", "interval_below_
 #
 # > **Our choice.** Seconds are those of the recorded runs, on a machine that was doing other work as well. MSE, GCL and
 # > ALCL of one seed ran one after the other, so their ratios are fairer than the seconds themselves. The other losses
-# > ran at another time, under another load: they have no ratio here, and `make bench` times ALCL, MSE and Barron side by side.
-# > The embedded networks are so small that the fixed cost of each step, not arithmetic, fills most of the time.
+# > ran at another time, under another load: they have no ratio here, and `make bench` times ALCL, MSE and Barron side
+# > by side. The embedded networks are so small that the fixed cost of a step, not arithmetic, fills most of the time.
 
 # %%
 costs = analysis.training_runs(every)
