@@ -265,9 +265,8 @@ _ = save(figure, "fig06b_psnr", notebook=NOTEBOOK, **source)
 # $$ \frac{\mathrm{median}(\text{method}) - \mathrm{median}(\text{MSE})}
 # {\mathrm{median}(\text{MSE on clean targets}) - \mathrm{median}(\text{MSE})} $$
 #
-# is 0 for MSE and 1 for MSE on clean targets. It is no bound: a network that is shown clean targets can learn its noisy
-# inputs by heart, and one that is not may pass it. The share is left empty where noise does no damage, and its interval
-# is wide where it does little.
+# is 0 for MSE and 1 for MSE on clean targets. It is no bound: the table below has shares above 1. It is left empty
+# where noise does no damage, and its interval is wide where it does little.
 
 # %%
 parts = [
