@@ -40,6 +40,7 @@ __all__ = [
     "figures_dir",
     "image_grid",
     "image_row",
+    "number_grid",
     "save",
     "save_table",
     "show_image",
@@ -138,6 +139,32 @@ def use_theme() -> None:
             "image.cmap": "gray",
         }
     )
+
+
+def number_grid(ax: Axes, numbers: pd.DataFrame, sure: pd.DataFrame, digits: str = "+.2f", limit: float = 1.0) -> None:
+    """A table as a picture: every number in its place, bold where `sure`, on a tint that says how far from 0 it is.
+
+    numbers: labelled as rows and columns are to be read; NaN leaves a place empty. sure: booleans of the same shape,
+    unread where numbers is NaN. digits: format. limit: at +limit and beyond the tint is ALCL's colour, at -limit MSE's,
+    at 0 white; a negative limit, for tables in which less is in ALCL's favour, swaps the two. Raises ValueError for
+    another shape of `sure` and a limit of 0.
+    """
+    if sure.shape != numbers.shape:
+        raise ValueError(f"sure: must have the shape of numbers, {numbers.shape}; got {sure.shape}")
+    if not limit:
+        raise ValueError("limit: must not be 0")
+    import seaborn as sns
+
+    ends = [sns.light_palette(COLORS[method], 3)[1] for method in ("mse", "alcl")]
+    tint = sns.blend_palette([ends[0], "white", ends[1]][:: 1 if limit > 0 else -1], as_cmap=True)
+    look = {"cmap": tint, "vmin": -abs(limit), "vmax": abs(limit), "cbar": False, "linewidths": 0.5}
+    sns.heatmap(numbers.astype(float), ax=ax, annot=True, fmt=digits, annot_kws={"fontsize": 7}, **look)
+    for text, known in zip(ax.texts, sure.to_numpy(bool)[numbers.notna().to_numpy()], strict=True):
+        text.set(fontweight="bold" if known else "normal", color="black" if known else "0.4")
+    ax.set(xlabel="", ylabel="")
+    ax.set_xticks(ax.get_xticks(), numbers.columns, rotation=40, ha="right", rotation_mode="anchor")
+    ax.tick_params(length=0)
+    ax.tick_params(axis="y", labelrotation=0)  # seaborn turns the labels of low rows
 
 
 # ------------------------------------------------------------ labels at the lines, and images

@@ -22,20 +22,20 @@ import pandas as pd
 from .analysis import (
     SEEDS,
     benchmark_frame,
-    claims_ledger,
     in_both_measures,
-    ledger_markdown,
     paired_differences,
     repair_share,
+    sides,
     single_settings,
-    theorem_index,
 )
 from .bench import summary
 from .choices import choices_markdown
+from .claims import claims_ledger, ledger_markdown, theorem_index
 from .experiments import BENCHMARK, EMBEDDED, study_store
 from .figures import LABELS
 from .noise import LEVELS
 
+SIDES = ["ahead", "unresolved", "behind"]
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -59,19 +59,24 @@ def headline(frame: pd.DataFrame) -> str:
     """Every benchmark cell that has all its seeds, in one row: ALCL's median paired differences with intervals; then
     how many of the intervals lie above and below zero."""
     columns = {("accuracy", "mse"): 100, ("accuracy", "gcl"): 100, ("psnr", "mse"): 1, ("psnr", "gcl"): 1}
-    found, side = {}, {}
-    for (measure, rival), factor in columns.items():
-        for row in paired_differences(frame[frame["dataset"].isin(BENCHMARK)], "alcl", rival, measure).itertuples():
-            if row.seeds >= len(SEEDS):
-                text = f"{factor * row.difference:+.2f} [{factor * row.low:+.2f}, {factor * row.high:+.2f}]"
-                found.setdefault((row.dataset, row.level), {})[measure, rival] = text
-                side[row.dataset, row.level, measure, rival] = int(row.low > 0) - int(row.high < 0)
-    cells = [cell for cell in ((d, level) for d in BENCHMARK for level in LEVELS) if len(found.get(cell, ())) == 4]
+    frame = frame[frame["dataset"].isin(BENCHMARK)]
+    table = pd.concat(
+        paired_differences(frame, "alcl", rival, measure).assign(measure=measure, rival=rival)
+        for measure, rival in columns
+    )
+    table = table[table["seeds"] >= len(SEEDS)]
+    whole = table.groupby(["dataset", "level"])["measure"].transform("size") == len(columns)
+    counts = sides(table[whole], ["measure", "rival"]).reindex(list(columns), fill_value=0)
+    found: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
+    for row in table[whole].itertuples():
+        factor = columns[row.measure, row.rival]
+        text = f"{factor * row.difference:+.2f} [{factor * row.low:+.2f}, {factor * row.high:+.2f}]"
+        found.setdefault((row.dataset, row.level), {})[row.measure, row.rival] = text
+    cells = [cell for cell in ((d, level) for d in BENCHMARK for level in LEVELS) if cell in found]
 
     def count(measure: str, rival: str) -> str:
         """For example: ahead in 3, unresolved in 1, behind in 0."""
-        sides = [side[(*cell, measure, rival)] for cell in cells]
-        return ", ".join(f"{word} in {sides.count(s)}" for word, s in (("ahead", 1), ("unresolved", 0), ("behind", -1)))
+        return ", ".join(f"{side} in {counts.loc[(measure, rival), side]}" for side in SIDES)
 
     lines = [
         "| ALCL minus | MSE, accuracy in points | tuned GCL, accuracy | MSE, PSNR in dB | tuned GCL, PSNR |",
@@ -130,8 +135,7 @@ def others(frame: pd.DataFrame) -> str:
         for measure in ("accuracy", "psnr"):
             table = paired_differences(frame, "alcl", rival, measure)
             table = table[table["seeds"] >= len(SEEDS)]
-            ahead, behind = int((table["low"] > 0).sum()), int((table["high"] < 0).sum())
-            counts.append(f"{ahead}, {len(table) - ahead - behind}, {behind}")
+            counts += [", ".join(map(str, row)) for row in sides(table.assign(all=""), ["all"])[SIDES].to_numpy()]
         if len(table):
             name = "MSE on clean targets" if rival == "clean" else LABELS[rival]
             rows.append(f"| {name} | {len(table)} | {' | '.join(counts)} |")

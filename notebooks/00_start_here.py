@@ -273,11 +273,11 @@ print("every notebook is in the table")
 # ## 5 · The abstract's claims, and where each is settled
 #
 # A claim about the loss is settled by theorems, a claim about results by the recorded runs, under rules that were fixed
-# before the runs were made (`alcl/claims.json`, `alcl.analysis.claims_ledger`). The verdicts are computed, in
+# before the runs were made (`alcl/claims.json`, `alcl.claims.claims_ledger`). The verdicts are computed, in
 # [notebook 07](07_figures.ipynb) and in the README.
 
 # %%
-from alcl.analysis import load_claims
+from alcl.claims import load_claims
 from alcl.theorems import find_theorems, theorems_markdown
 
 theorems = find_theorems(root)

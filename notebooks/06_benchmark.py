@@ -53,7 +53,7 @@ from IPython.display import display
 from alcl import analysis, experiments
 from alcl.evaluation import in_batches
 from alcl.experiments import BENCHMARK, EMBEDDED, KEPT_LEVEL, MEASURES, TUNING_SEEDS
-from alcl.figures import COLORS, LABELS, MARKERS, direct_label, save, save_table, style, use_theme
+from alcl.figures import COLORS, LABELS, MARKERS, direct_label, number_grid, save, save_table, style, use_theme
 from alcl.influence import Influence
 from alcl.noise import LEVELS, MixedNoise, clamp_for_network
 from alcl.parameters import check_parameters
@@ -282,30 +282,20 @@ if shares.empty:
 hard = shares[shares["level"].isin(["high", "extreme"])]
 hard[hard["method"].isin(CORE)].round(2).reset_index(drop=True)
 
+
 # %%
-ends = [sns.light_palette(COLORS[method], 3)[1] for method in ("mse", "alcl")]
-DIVERGING = sns.blend_palette([ends[0], "white", ends[1]], as_cmap=True)
-
-
 def two_panels(rows):
     height = 1.5 + 0.23 * rows.groupby(["dataset", "level"]).ngroups
     return plt.subplots(1, 2, figsize=(7.2, height), sharey=True)
 
 
-# %%
-def heat(ax, rows, values, names, digits, **look):
-    """A number a cell and method (frame `rows`, column `values`), coloured; bold where its `sure` is True."""
+def fill(ax, rows, values, names, digits, limit):
+    """A number a cell and method: column `values` of `rows`, bold where `sure`."""
     cells = [f"{d}, {level}" for d, level in itertools.product(shown, LEVELS)]
     wide = rows.assign(cell=rows["dataset"] + ", " + rows["level"]).pivot(index="cell", columns="method")
     wide = wide.reindex([cell for cell in cells if cell in wide.index])
     numbers, sure = (wide[column].reindex(columns=names) for column in (values, "sure"))
-    font = {"fontsize": 7, "color": "0.1"}
-    _ = sns.heatmap(numbers.astype(float), ax=ax, annot=True, fmt=digits, annot_kws=font, cbar=False, lw=0.5, **look)
-    for text, known in zip(ax.texts, sure.to_numpy()[numbers.notna().to_numpy()], strict=True):
-        text.set(fontweight="bold" if known else "normal", color="black" if known else "0.4")
-    ax.set(xlabel="", ylabel="")
-    ax.set_xticklabels([LABELS[name] for name in names], rotation=40, ha="right", rotation_mode="anchor")
-    ax.tick_params(length=0)
+    number_grid(ax, numbers.rename(columns=LABELS), sure, digits, limit)
 
 
 # %% [markdown]
@@ -315,11 +305,10 @@ def heat(ax, rows, values, names, digits, **look):
 if not hard.empty:
     names = [method for method in order if method in set(hard["method"])]
     figure, axes = two_panels(hard)
-    tint = {"cmap": DIVERGING, "vmin": -1, "vmax": 1}
     for ax, (measure, title) in zip(axes, (("accuracy", "accuracy"), ("psnr", "PSNR")), strict=True):
         rows = hard[hard["measure"] == measure]
         rows = rows.assign(sure=(rows["low"] > 0) & (rows["seeds"] >= len(analysis.SEEDS)))
-        heat(ax, rows, "share", names, ".2f", **tint)
+        fill(ax, rows, "share", names, ".2f", 1)
         _ = ax.set_title(title)
     figure.suptitle("Share of the damage repaired: 0 is MSE, 1 is MSE on clean targets", x=0.01, ha="left")
     _ = save(figure, "fig06h_repair", notebook=NOTEBOOK, **source)
@@ -415,10 +404,7 @@ parts = [
 beside = pd.concat([differences[:0], *parts], ignore_index=True)
 _ = save_table(beside, "table06j_other_losses", notebook=NOTEBOOK, **source)
 beside = beside.assign(sure=((beside["low"] > 0) | (beside["high"] < 0)) & (beside["seeds"] >= len(analysis.SEEDS)))
-counts = beside[beside["seeds"] >= len(analysis.SEEDS)]
-counts = counts.assign(cells=1, ahead=counts["low"] > 0, behind=counts["high"] < 0)
-counts = counts.groupby(["measure", "rival"], sort=False)[["cells", "ahead", "behind"]].sum()
-counts.assign(unresolved=counts["cells"] - counts["ahead"] - counts["behind"])
+analysis.sides(beside[beside["seeds"] >= len(analysis.SEEDS)], ["measure", "rival"])
 
 # %%
 if len(beside):
@@ -428,7 +414,7 @@ if len(beside):
     for ax, (measure, factor, limit, digits, title) in zip(axes, kinds_shown, strict=True):
         part = rows[rows["measure"] == measure]
         part = part.assign(difference=factor * part["difference"])
-        heat(ax, part, "difference", others, digits, cmap=DIVERGING, vmin=-limit, vmax=limit)
+        fill(ax, part, "difference", others, digits, limit)
         _ = ax.set_title(title)
     figure.suptitle("ALCL minus the other losses: orange where ALCL is ahead", x=0.01, ha="left")
     _ = save(figure, "fig06i_other_losses", notebook=NOTEBOOK, **source)

@@ -44,7 +44,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 from matplotlib.lines import Line2D
 
-from alcl import analysis
+from alcl import analysis, claims
 from alcl.datasets import DATASETS
 from alcl.experiments import BENCHMARK, EMBEDDED, study_store
 from alcl.figures import COLORS, LABELS, figures_dir, save, save_table, use_theme
@@ -74,7 +74,7 @@ print({name: len(found) for name, found in runs.items()})
 # executed check counts as nothing here. (A check is not a proof; it is what would have caught a wrong one.)
 
 # %%
-theorems = analysis.theorem_index(".")
+theorems = claims.theorem_index(".")
 print(f"{len(theorems)} theorems, {int(theorems['checked'].sum())} with an executed check")
 with pd.option_context("display.max_rows", None, "display.max_colwidth", None):
     display(theorems)
@@ -85,7 +85,7 @@ with pd.option_context("display.max_rows", None, "display.max_colwidth", None):
 # These are the rules, as they stand in the code that applies them.
 
 # %%
-display(Markdown(inspect.cleandoc(analysis.claims_ledger.__doc__)))
+display(Markdown(inspect.cleandoc(claims.claims_ledger.__doc__)))
 
 # %% [markdown]
 # > **Our choice: what the claims mean.** The abstract is one paragraph. What we take its words to mean is in
@@ -108,10 +108,10 @@ display(Markdown(inspect.cleandoc(analysis.claims_ledger.__doc__)))
 # ## 3. The verdicts
 
 # %%
-ledger = analysis.claims_ledger(every, theorems)
+ledger = claims.claims_ledger(every, theorems)
 _ = save_table(ledger, "table07_claims", notebook=NOTEBOOK, **source)
 print(ledger["verdict"].value_counts().to_string())
-display(Markdown(analysis.ledger_markdown(ledger)))
+display(Markdown(claims.ledger_markdown(ledger)))
 
 # %% [markdown]
 # **How to read it.** *For k of m* counts comparisons whose interval lies wholly on the claim's side; all intervals of
@@ -121,7 +121,7 @@ display(Markdown(analysis.ledger_markdown(ledger)))
 # name what to run next: `make runs PROFILE=paper` continues where the records end.
 
 # %%
-assert ledger["id"].tolist() == [claim["id"] for claim in analysis.load_claims()]
+assert ledger["id"].tolist() == [claim["id"] for claim in claims.load_claims()]
 legal = {"proved", "not yet proved", "reproduced", "partly", "not reproduced", "undecided", "not yet measured"}
 assert set(ledger["verdict"]) <= legal
 # Nothing that is not complete is called reproduced, but for an "up to", which one cell settles.
@@ -142,7 +142,7 @@ table = pd.concat(
 )
 panels = {"gray": 2, "RGB": 3}  # kind -> dimensions of an image's shape
 reported = {"gray": "5", "RGB": "6"}
-numbers = {claim["id"]: 100 * claim["number"] for claim in analysis.load_claims() if "number" in claim}
+numbers = {claim["id"]: 100 * claim["number"] for claim in claims.load_claims() if "number" in claim}
 markers = dict(zip(runs, "osD^vP", strict=True))
 
 
@@ -162,7 +162,7 @@ def gains(ax, kind):
             _ = ax.plot(at, value, markers[name], color=COLORS[rival], mfc=face, ms=5, zorder=3)
     number = numbers[reported[kind]]
     _ = ax.hlines(number, 2.6, 4.45, color="black", lw=2)
-    _ = ax.annotate(f"abstract:\nup to +{number:.2f}", (-0.45, number), va="bottom")
+    _ = ax.annotate(f"abstract: up to +{number:.2f}", (2.55, number), ha="right", va="bottom")
     _ = ax.axhline(0, color="0.3", lw=0.8)
     ax.set(title=f"{kind} images", xticks=range(len(LEVELS)), xticklabels=list(LEVELS), xlim=(-0.5, 4.5))
 

@@ -43,8 +43,9 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 
-from alcl import experiments, studies
-from alcl.figures import COLORS, LABELS, save, save_table, use_theme
+from alcl import studies
+from alcl.analysis import bootstrap_interval, sides
+from alcl.figures import COLORS, LABELS, number_grid, save, save_table, use_theme
 from alcl.noise import STUDY_LAWS
 from alcl.parameters import check_parameters
 
@@ -56,7 +57,7 @@ records = "../paper_figures/records"  # folder of the recorded runs
 # %%
 check_parameters(["records"])
 NOTEBOOK = "10_beyond"
-MEASURES = {"psnr": (1, "PSNR, dB"), "accuracy": (100, "accuracy, %")}
+MEASURES = {"accuracy": (100, "accuracy, points"), "psnr": (1, "PSNR, dB")}  # factor, label
 frames = {name: studies.study_frame(name, records) for name in studies.STUDIES}
 for name, study in studies.STUDIES.items():
     there = dict.fromkeys(frames[name]["dataset"]) if len(frames[name]) else {}
@@ -103,41 +104,53 @@ def show(table, measure, rows, columns=("dataset", "level")):
 
 
 # %%
+reported = {}
+
+
 def report(name, by=("dataset", "level")):
-    """A study's tables, saved and shown; returns {measure: table}."""
-    found = tables(name, by)
+    """A study's tables, saved and shown; returns {measure: table}, and keeps it in `reported`."""
+    reported[name] = found = tables(name, by)
     for measure, table in found.items():
         show(table, measure, dict.fromkeys(table["name"]), by)
     return found
 
 
+# %% [markdown]
+# The figures show the differences of a whole study. In bold: the interval excludes zero. The embedded sets have ten
+# seeds and the others five; the interval of five runs from the smallest difference to the largest, so there bold says
+# that all five agree.
+
 # %%
-def panel(ax, part, names, factor):
-    """One row a method: its difference to ALCL with the interval."""
-    for y, method in enumerate(names):
-        if method in part.index:
-            r, color = part.loc[method], COLORS.get(part.loc[method, "method"], "0.3")
-            _ = ax.hlines(y, factor * r["low"], factor * r["high"], color=color, lw=1.6)
-            _ = ax.plot(factor * r["difference"], y, "o", color=color, ms=4.5)
-    _ = ax.axvline(0, color=COLORS["alcl"], lw=1.2)
+assert bootstrap_interval(np.array([3.0, 1.0, 5.0, 2.0, 4.0])) == (1.0, 5.0)
+
+
+def method_label(name):
+    return LABELS.get(name, name.replace("gcl", "GCL").replace("alcl", "ALCL"))
 
 
 # %%
-def dots(found, titles, suptitle):
-    """Method minus ALCL with its interval, one panel a cell and measure; left of the line ALCL is ahead."""
-    cells = list(dict.fromkeys((r.dataset, r.level) for r in found["psnr"].itertuples()))
-    names = [n for n in dict.fromkeys(found["psnr"]["name"]) if n != "alcl"][::-1]
-    size = (7.2, 0.7 + len(cells) * (0.45 + 0.17 * len(names)))
-    figure, axes = plt.subplots(len(cells), 2, figsize=size, sharey=True, squeeze=False)
-    for row, cell in zip(axes, cells, strict=True):
-        for ax, (measure, (factor, label)) in zip(row, MEASURES.items(), strict=True):
-            part = found[measure]
-            here = (part["dataset"] == cell[0]) & (part["level"] == cell[1])
-            panel(ax, part[here].set_index("name"), names, factor)
-            ax.set_title(titles(*cell) if measure == "psnr" else "", fontsize=9.5, loc="left")
-            ax.set_xlabel(f"{label}, minus ALCL's" if cell == cells[-1] else "")
-            ax.locator_params(axis="x", nbins=5)
-        row[0].set_yticks(range(len(names)), [LABELS.get(n, n.replace("gcl", "GCL")) for n in names], fontsize=8)
+def numbers(table, by, factor):
+    """Differences to ALCL, and whether the interval excludes 0: two frames, a row a method and a column a cell."""
+    table = table[table["name"] != "alcl"]
+    cells = [", ".join(map(str, cell)) for cell in table[list(by)].itertuples(index=False)]
+    sure = (table["low"] > 0) | (table["high"] < 0)
+    table = table.assign(cell=cells, sure=sure, difference=factor * table["difference"])
+    wide = table.pivot(index="name", columns="cell")[["difference", "sure"]]
+    wide = wide.reindex(dict.fromkeys(table["name"])).rename(index=method_label)
+    return (wide[column][list(dict.fromkeys(cells))] for column in ("difference", "sure"))
+
+
+# %%
+def grids(found, suptitle, by=("dataset", "level")):
+    """Method minus ALCL, a row a method and a column a cell, one panel a measure; orange where ALCL is ahead."""
+    table = found["psnr"]
+    rows, columns = table["name"].nunique() - 1, table.groupby(list(by)).ngroups
+    size = (min(max(2.4 + 0.55 * columns, 5.5), 7.2), 1.6 + 2 * (0.35 + 0.21 * rows))
+    figure, axes = plt.subplots(2, 1, figsize=size, sharex=True)
+    for ax, (measure, (factor, label)) in zip(axes, MEASURES.items(), strict=True):
+        digits, limit = ("+.1f", 5) if measure == "accuracy" else ("+.2f", 1)
+        number_grid(ax, *numbers(found[measure], by, factor), digits, -limit)
+        _ = ax.set_title(label)
     figure.suptitle(suptitle, x=0.01, ha="left")
     return figure
 
@@ -156,8 +169,8 @@ if len(frames["drift"]):
 # %%
 if len(frames["drift"]):
     where = {"drift_up": "noise grows", "drift_down": "noise fades"}
-    title = "Drifting noise: left of the line ALCL is ahead"
-    figure = dots(drift, lambda dataset, level: f"{dataset}, {where[level]}", title)
+    named = {measure: table.replace({"level": where}) for measure, table in drift.items()}
+    figure = grids(named, "Drifting noise, losses minus ALCL: orange where ALCL is ahead")
     _ = save(figure, "fig10a_drift", notebook=NOTEBOOK, records={"study_drift": used("drift")})
 
 # %% [markdown]
@@ -210,8 +223,8 @@ if len(frames["channels"]):
 
 # %%
 if len(frames["channels"]):
-    title = "Channels that differ: left of the line ALCL with one scale is ahead"
-    figure = dots(channels, lambda dataset, level: dataset, title)
+    title = "Channels that differ, minus ALCL with one scale"
+    figure = grids(channels, title, by=("dataset",))
     _ = save(figure, "fig10c_channels", notebook=NOTEBOOK, records={"study_channels": used("channels")})
 
 # %% [markdown]
@@ -230,8 +243,7 @@ if len(frames["ablations"]):
 
 # %%
 if len(frames["ablations"]):
-    title = "Parts taken away: left of the line whole ALCL is ahead"
-    figure = dots(ablations, lambda dataset, level: f"{dataset}, {level} noise", title)
+    figure = grids(ablations, "Parts taken away, minus whole ALCL: orange where the whole is ahead")
     _ = save(figure, "fig10d_ablations", notebook=NOTEBOOK, records={"study_ablations": used("ablations")})
 
 # %% [markdown]
@@ -254,12 +266,13 @@ if len(frames["ablations"]):
 if len(frames["ablations"]):
     rates = everything[(everything["name"] == "alcl") | everything["name"].str.contains("rate")]
     rates = rates[rates["level"].isin(["low", "high"]) & (rates["seed"] < 5)]
-    rates = rates.assign(rate=(rates["loss_lr"] / experiments.Run.lr).round(3))
-    table = rates.pivot_table(
-        index=["dataset", "level"], columns="rate", values=list(MEASURES), aggfunc="median", sort=False
-    ).sort_index(axis=1)
-    _ = save_table(table, "table10_rates", notebook=NOTEBOOK, records={"study_ablations": used("ablations")})
-    display(table.round(3))
+    part = {"notebook": NOTEBOOK, "records": {"study_ablations": used("ablations")}}
+    found = {measure: studies.compare(rates, measure) for measure in MEASURES}
+    for measure, table in found.items():
+        _ = save_table(table, f"table10_rates_{measure}", **part)
+        show(table, measure, ["alcl", *dict.fromkeys(table["name"])])
+    figure = grids(found, "Other learning rates of shape and scale, minus ALCL at the network's")
+    _ = save(figure, "fig10g_rates", **part)
 
 # %% [markdown]
 # ## 4. Fewer images, other codes
@@ -269,6 +282,16 @@ if len(frames["ablations"]):
 # %%
 if len(frames["sizes"]):
     sizes = report("sizes", by=("dataset", "n_train", "code"))
+
+# %%
+if len(frames["sizes"]):
+    named = {
+        m: table.assign(images=table["n_train"].astype(str) + " images", width=table["code"].map("code {}".format))
+        for m, table in sizes.items()
+    }
+    title = "Fewer images and other codes, minus ALCL: orange where ALCL is ahead"
+    figure = grids(named, title, by=("dataset", "images", "width"))
+    _ = save(figure, "fig10h_sizes", notebook=NOTEBOOK, records={"study_sizes": used("sizes")})
 
 # %% [markdown]
 # ## 5. Noise that nothing was developed on
@@ -285,8 +308,7 @@ if len(frames["unseen"]):
 
 # %%
 if len(frames["unseen"]):
-    title = "Noise never used in development: left of the line ALCL is ahead"
-    figure = dots(unseen, lambda dataset, level: f"{dataset}, {level}", title)
+    figure = grids(unseen, "Noise never used in development: orange where ALCL is ahead")
     _ = save(figure, "fig10e_unseen", notebook=NOTEBOOK, records={"study_unseen": used("unseen")})
 
 # %% [markdown]
@@ -302,8 +324,7 @@ if len(frames["neighbours"]):
 
 # %%
 if len(frames["neighbours"]):
-    title = "Other robust losses: left of the line ALCL is ahead"
-    figure = dots(neighbours, lambda dataset, level: f"{dataset}, {level} noise", title)
+    figure = grids(neighbours, "Other robust losses, minus ALCL: orange where ALCL is ahead")
     _ = save(figure, "fig10f_neighbours", notebook=NOTEBOOK, records={"study_neighbours": used("neighbours")})
 
 # %% [markdown]
@@ -324,19 +345,13 @@ if len(frames["neighbours"]):
 # In how many cells is a method surely ahead of ALCL, or surely behind it (the whole interval on one side)?
 
 # %%
-rows = []
-for name in ("drift", "channels", "unseen", "neighbours"):
-    for measure in MEASURES if len(frames[name]) else ():
-        table = studies.compare(frames[name], measure)
-        table = table[~table["name"].isin(["alcl", "clean"])]
-        for method, part in table.groupby("name", sort=False):
-            counted = {"ahead": int((part["low"] > 0).sum()), "behind": int((part["high"] < 0).sum())}
-            rows.append({"study": name, "measure": measure, "method": method, "cells": len(part)} | counted)
-counts = pd.DataFrame(rows)
-if len(counts):
-    _ = save_table(counts, "table10_counts", notebook=NOTEBOOK)
-    values = ["ahead", "behind", "cells"]
-    display(counts.pivot_table(index=["study", "method"], columns="measure", values=values, sort=False))
+cells = [t.assign(study=study, measure=m) for study, found in reported.items() for m, t in found.items()]
+if cells:
+    cells = pd.concat(cells)
+    cells = cells[~cells["name"].isin(["alcl", "clean"])]
+    counts = sides(cells, ["study", "name", "measure"]).rename_axis(["study", "method", "measure"])
+    _ = save_table(counts.reset_index(), "table10_counts", notebook=NOTEBOOK)
+    display(counts.unstack("measure")[["ahead", "unresolved", "behind"]])
 
 # %% [markdown]
 # ## What to take from here

@@ -231,6 +231,38 @@ def test_image_grid_refuses_before_drawing(rows, titles, message):
     plt.close(figure)
 
 
+def test_number_grid_writes_every_number_and_marks_the_sure_ones():
+    figure, ax = plt.subplots()
+    numbers = pd.DataFrame([[1.5, np.nan], [-9.0, 0.0]], index=["a", "b"], columns=["one", "two"])
+    figures.number_grid(ax, numbers, numbers == 1.5, limit=2)
+    written = {text.get_text(): text.get_fontweight() for text in ax.texts}
+    assert written == {"+1.50": "bold", "-9.00": "normal", "+0.00": "normal"}
+    assert [t.get_text() for t in ax.get_xticklabels() + ax.get_yticklabels()] == ["one", "two", "a", "b"]
+    up, _, down, zero = ax.collections[0].get_facecolors()
+    assert up[0] > up[2]  # ALCL's orange
+    assert down[2] > down[0]  # MSE's blue
+    assert zero == pytest.approx(1, abs=0.01)
+    plt.close(figure)
+
+
+def test_number_grid_swaps_colours_where_less_is_better():
+    figure, ax = plt.subplots()
+    figures.number_grid(ax, pd.DataFrame([[-1.0]]), pd.DataFrame([[True]]), limit=-1)
+    red, _, blue, _ = ax.collections[0].get_facecolors()[0]
+    assert red > blue
+    plt.close(figure)
+
+
+def test_number_grid_refuses_before_drawing():
+    figure, ax = plt.subplots()
+    with pytest.raises(ValueError, match="sure: must have the shape"):
+        figures.number_grid(ax, pd.DataFrame([[1.0]]), pd.DataFrame([[True, False]]))
+    with pytest.raises(ValueError, match="limit: must not be 0"):
+        figures.number_grid(ax, pd.DataFrame([[1.0]]), pd.DataFrame([[True]]), limit=0)
+    assert not ax.collections
+    plt.close(figure)
+
+
 # ------------------------------------------------------------ files and the manifest
 
 
