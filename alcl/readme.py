@@ -1,5 +1,5 @@
-"""Keeps the computed parts of README.md current: the headline, the claims ledger, the neighbours, costs and
-the list of choices.
+"""Keeps the computed parts of README.md current: the headline, the claims ledger, the studies, the neighbours, costs
+and the list of choices.
 
     python -m alcl.readme           rewrite them from the records, the notebooks and choices.json
     python -m alcl.readme --check   exit 1 if they are stale
@@ -49,6 +49,7 @@ def blocks(root: Path = ROOT) -> dict[str, str]:
     return {
         "headline": "\n".join([headline(frame), one_setting(single_settings(records)), repaired(frame), others(frame)]),
         "claims": ledger_markdown(ledger),
+        "studies": studies(root / "paper_figures"),
         "neighbours": neighbours(root / "paper_figures"),
         "speed": costs(json.loads(speed.read_text("utf-8"))) if speed.is_file() else "Not measured yet: `make bench`.",
         "choices": choices_markdown(),
@@ -144,6 +145,22 @@ def others(frame: pd.DataFrame) -> str:
     lead = "What the abstract does not compare with, in the cells that have all seeds; clean targets are a reference:"
     head = "| ALCL against | cells | accuracy: ahead, unresolved, behind | PSNR: ahead, unresolved, behind |"
     return "\n".join(["", lead, "", head, "|---|---|---|---|", *rows])
+
+
+def studies(folder: Path) -> str:
+    """What notebook 10 counted, from the table it wrote, seen from ALCL's side: against MSE, GCL, and parts of ALCL.
+
+    Its last study, of losses that are not in the grid, stays in the notebook.
+    """
+    counts = pd.read_csv(folder / "table10_counts.csv", keep_default_na=False)
+    counts = counts[counts["method"].str.startswith(("mse", "gcl", "alcl")) & (counts["study"] != "neighbours")]
+    lines = ["| study | ALCL against | cells | accuracy: ahead, unresolved, behind | PSNR |", "|---|---|---|---|---|"]
+    for (study, method), part in counts.groupby(["study", "method"], sort=False):
+        part = part.set_index("measure")
+        sides_ = [", ".join(str(part.loc[m, side]) for side in SIDES[::-1]) for m in ("accuracy", "psnr")]
+        name = LABELS.get(method, method.replace("gcl", "GCL"))
+        lines.append(f"| {study} | {name} | {part['cells'].iloc[0]} | {' | '.join(sides_)} |")
+    return "\n".join(lines)
 
 
 def neighbours(folder: Path) -> str:

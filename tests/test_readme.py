@@ -101,6 +101,22 @@ def test_other_losses_are_counted_over_complete_benchmark_cells():
     assert readme.others(pd.DataFrame(rows[:0], columns=list(rows[0]))) == ""
 
 
+def test_studies_are_counted_from_alcls_side(tmp_path):
+    rows = [
+        "drift,mse,accuracy,6,1,2,3",
+        "drift,mse,psnr,6,0,0,6",
+        "drift,huber,psnr,6,0,0,6",
+        "neighbours,mse,psnr,6,0,0,6",
+    ]
+    rows += ["unseen,alcl_kappa,psnr,9,4,3,2", "unseen,alcl_kappa,accuracy,9,0,9,0"]
+    header = "study,method,measure,cells,ahead,unresolved,behind"
+    (tmp_path / "table10_counts.csv").write_text("\n".join([header, *rows]))
+    assert readme.studies(tmp_path).splitlines()[2:] == [
+        "| drift | MSE | 6 | 3, 2, 1 | 6, 0, 0 |",
+        "| unseen | ALCL, κ learned | 9 | 0, 9, 0 | 2, 3, 4 |",
+    ]
+
+
 def test_neighbours_compare_losses_at_equal_decay_only(tmp_path):
     rows = ["mnist,symmetric 0.8,loss alone (both L2),5,21.46,15.2,30,5", "mnist,symmetric 0.8,decay alone,5,1,1,1,5"]
     header = "dataset,cell,what,seeds,difference,low,high,ahead"
