@@ -418,8 +418,8 @@ if "drift" in reported:
 # %% [markdown]
 # **Learning pays little where the start is good.** Frozen at its start, which was chosen in development, the loss is in
 # accuracy nowhere surely behind the one that learns, and in PSNR it is surely ahead in some cells and surely behind in
-# others. What learning buys is that the start need not fit: a Cauchy loss is the same loss with both frozen at another
-# scale, and under drift it is surely behind in PSNR in all cells but one.
+# others. Which scale it is held at matters: the Cauchy loss of this project is the same loss, frozen at a narrower
+# scale, and under drift it is surely behind ALCL in PSNR in all cells but one.
 
 # %%
 if "ablations" in reported:
