@@ -41,10 +41,13 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
 from IPython.display import display
 
 from alcl import studies
 from alcl.analysis import bootstrap_interval, sides
+from alcl.catalogue import make_loss
+from alcl.experiments import method_run
 from alcl.figures import COLORS, LABELS, number_grid, save, save_table, use_theme
 from alcl.noise import STUDY_LAWS
 from alcl.parameters import check_parameters
@@ -432,6 +435,14 @@ if "ablations" in reported:
     assert (frozen["psnr"]["low"] > 0).any()
 
 # %%
+scale = method_run("cauchy", "digits", "low", 0).config()["options"]["scale"]
+held = method_run("alcl_frozen", "digits", "low", 0).config()["options"]
+assert scale < held["beta"]
+residual = torch.linspace(-3, 3, 101, requires_grad=True)
+pulls = []
+for loss in (make_loss("cauchy", scale=scale), make_loss("alcl", **held | {"beta": scale})):
+    pulls += torch.autograd.grad(loss(residual, torch.zeros(101)), residual)
+torch.testing.assert_close(*pulls)  # the same loss but for a constant
 if "drift" in reported:
     narrow = part("drift", "cauchy", "psnr")
     print(f"{'Cauchy, drift':20s}{said(narrow, 1, 'dB')}")
