@@ -1,6 +1,7 @@
 # The only entry point. `make` alone prints help.
 #
 #   make figures PROFILE=paper      train whatever the full grid has no record of, then draw
+#   make figures OVERWRITE=1        also where records that a committed figure was drawn from are gone
 #   make setup PYTHON=python3.12    another interpreter
 #
 # Setup is a virtual environment from the lock file, unless a conda environment is active (environment.yml) or VENV=none.
@@ -16,6 +17,7 @@ JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
 PROFILE ?= live
 FRESH   ?=
 NOTEBOOKS ?=
+OVERWRITE ?=
 RECORDS ?= paper_figures/records
 BACKEND ?= loky
 SCHEDULER ?=
@@ -61,7 +63,7 @@ ifneq ($(PROFILE),live)
 	$(PY) -m alcl.experiments --profile $(PROFILE) --records $(RECORDS) --jobs $(JOBS) $(CLUSTER) $(if $(FRESH),--fresh)
 endif
 	$(PY) -m alcl.bench --draw
-	$(PY) notebooks/execute.py --jobs $(JOBS) $(NOTEBOOKS)
+	$(if $(OVERWRITE),ALCL_OVERWRITE=1 )$(PY) notebooks/execute.py --jobs $(JOBS) $(NOTEBOOKS)
 	$(PY) -m alcl.readme
 
 notebooks: figures  ## the same: notebooks are executed, paired and their figures written together

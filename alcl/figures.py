@@ -31,6 +31,8 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from scipy.optimize import isotonic_regression
 
+from .parameters import REMEDY, figures_dir, overwriting, refusal
+
 __all__ = [
     "COLORS",
     "LABELS",
@@ -352,17 +354,6 @@ def image_grid(
 # ------------------------------------------------------------ files and the manifest
 
 
-def figures_dir() -> Path:
-    """Where figures go: `$ALCL_FIGURES`, else `paper_figures` of the checkout this package lies in, else of
-    the current folder.
-    """
-    if chosen := os.environ.get("ALCL_FIGURES"):
-        return Path(chosen)
-    checkout = Path(__file__).resolve().parent.parent
-    root = checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
-    return root / "paper_figures"
-
-
 def save(
     figure: Figure,
     name: str,
@@ -386,8 +377,9 @@ def save(
             order.
         data: data set -> checksum.
 
-    Returns the PNG's path. Raises ValueError for a bad name or an entry that is not JSON, and OSError naming
-    the file when it cannot be written.
+    Returns the PNG's path. Raises ValueError for a bad name, for an entry that is not JSON, and where a committed
+    figure would be replaced by one with other parameters (`alcl.parameters.refusal`) or without some of its records;
+    OSError naming the file when it cannot be written.
     """
     _check_name(name, "fig")
     entry = _entry(notebook, parameters, records, data)
@@ -531,6 +523,8 @@ def _write(name: str, contents: dict[str, bytes], entry: dict[str, Any]) -> None
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "manifest.json.lock"):
             entries = json.loads(manifest.read_text("utf-8")) if manifest.exists() else {}
+            if reason := refusal(entry["notebook"], entry["parameters"]) or _lost(name, entries.get(name), entry):
+                raise ValueError(f"{name}: {reason}; nothing was written")
             entry["files"] = sorted(contents)
             entry["sha256"] = {file: _sha256(content) for file, content in contents.items()}
             entries[name] = entry
@@ -540,6 +534,22 @@ def _write(name: str, contents: dict[str, bytes], entry: dict[str, Any]) -> None
         raise ValueError(f"{manifest} is not JSON ({error}); restore or delete it, nothing was written") from None
     except OSError as error:
         raise OSError(error.errno, f"cannot write {name} into {folder}: {error.strerror or error}") from error
+
+
+def _lost(name: str, before: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> str | None:
+    """Which records the committed figure of this name was drawn from and the new one is not; None if none is known.
+
+    More records than before are welcome. Of which they are there is but one digest: as many with another digest are
+    others. A folder without notebooks beside it is somebody's own, and nothing in it is protected.
+    """
+    if before is None or overwriting() or not (figures_dir().resolve().parent / "notebooks").is_dir():
+        return None
+    for study, old in before["records"].items():
+        new = entry["records"].get(study, {"count": 0})
+        if new["count"] < old["count"] or (new["count"] == old["count"] and new != old):
+            other = "other ones" if new["count"] == old["count"] else new["count"]
+            return f"drawn from {old['count']} records of {study}, and now from {other}. {REMEDY}"
+    return None
 
 
 def _kept_pdf(name: str, png: bytes) -> bytes | None:

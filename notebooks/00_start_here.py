@@ -45,7 +45,7 @@ steps = 300  # of Adam
 # %%
 from alcl.parameters import check_parameters
 
-check_parameters(["seed", "copies", "steps"])
+check_parameters(["seed", "copies", "steps"], "00_start_here")
 
 # %%
 import math
@@ -260,11 +260,10 @@ print("a residual of zero costs minus the log of the peak density: below zero")
 # - *For the numbers:* 04, 05, 06, 07.
 
 # %% tags=["nbval-check-output"]
-from pathlib import Path
+from alcl.parameters import checkout
 
-root = Path("..")
-here = Path("00_start_here.py").read_text("utf-8")
-others = sorted(path.stem for path in Path(".").glob("[0-9][0-9]_*.py"))[1:]
+first, *rest = sorted((checkout() / "notebooks").glob("[0-9][0-9]_*.py"))
+here, others = first.read_text("utf-8"), [path.stem for path in rest]
 missing = [name for name in others if f"[{name}]({name}.ipynb)" not in here]
 assert missing == []
 print("every notebook is in the table")
@@ -280,7 +279,7 @@ print("every notebook is in the table")
 from alcl.claims import load_claims
 from alcl.theorems import find_theorems, theorems_markdown
 
-theorems = find_theorems(root)
+theorems = find_theorems(checkout())
 
 
 def proofs(ids):

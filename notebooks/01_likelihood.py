@@ -39,7 +39,7 @@ sample_size = 2000  # residuals in each
 # %%
 from alcl.parameters import check_parameters
 
-check_parameters(["seed", "replications", "sample_size"])
+check_parameters(["seed", "replications", "sample_size"], "01_likelihood")
 
 # %%
 import math

@@ -43,7 +43,7 @@ epochs = 16  # of each of those trainings
 # %%
 from alcl.parameters import check_parameters
 
-check_parameters(["seed", "replications", "sample_size", "copies", "epochs"])
+check_parameters(["seed", "replications", "sample_size", "copies", "epochs"], "03_adaptation")
 
 # %%
 import functools

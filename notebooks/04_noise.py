@@ -65,7 +65,7 @@ dataset = "digits"  # gray images that are contaminated
 rgb_dataset = "digits_rgb"  # colour images that are contaminated
 
 # %%
-check_parameters(["seed", "n_samples", "dataset", "rgb_dataset"])
+check_parameters(["seed", "n_samples", "dataset", "rgb_dataset"], "04_noise")
 parameters = {"seed": seed, "n_samples": n_samples, "dataset": dataset, "rgb_dataset": rgb_dataset}
 gray, colour = load_dataset(dataset), load_dataset(rgb_dataset)
 data = {d.name: d.checksum for d in (gray, colour)}

@@ -34,7 +34,7 @@
 # **What you need**
 #
 # - notebook 04 for the noise levels and notebook 05 for what a single run is;
-# - the records in `paper_figures/records`; without them the notebook trains what it can and says what is missing.
+# - the records in `paper_figures/records`; where some are missing, the notebook says so.
 
 # %%
 import contextlib
@@ -56,28 +56,25 @@ from alcl.experiments import BENCHMARK, EMBEDDED, KEPT_LEVEL, MEASURES, TUNING_S
 from alcl.figures import COLORS, LABELS, MARKERS, direct_label, number_grid, save, save_table, style, use_theme
 from alcl.influence import Influence
 from alcl.noise import LEVELS, MixedNoise, clamp_for_network
-from alcl.parameters import check_parameters
+from alcl.parameters import check_parameters, records_dir
 from alcl.records import RecordStore
 
 use_theme()
 
 # %% tags=["parameters"]
-records = "../paper_figures/records"  # folder of the recorded runs, one file a data set
+records = None  # folder of the recorded runs, one file a data set; None: paper_figures/records
 live = True  # train a part of the embedded runs again
 live_levels = ["high"]  # at these noise levels
 live_seeds = [0]  # with these seeds
 jobs = 1  # worker processes; for these few runs, starting a second one takes longer than it saves
 
 # %%
-check_parameters(["records", "live", "live_levels", "live_seeds", "jobs"])
-NOTEBOOK = "06_benchmark"
 DATASETS = (*EMBEDDED, *BENCHMARK)
-committed = {name: experiments.study_store(records, name).read() for name in DATASETS}
+check_parameters(["records", "live", "live_levels", "live_seeds", "jobs"], "06_benchmark")
+NOTEBOOK = "06_benchmark"
+folder = records_dir(records, DATASETS)
+committed = {name: experiments.study_store(folder, name).read() for name in DATASETS}
 print({name: f"{len(found)} records" for name, found in committed.items()})
-if not any(committed.values()) and not live:
-    raise ValueError(f"records: {records!r} holds no runs, and live=False trains none; there is nothing to show")
-if not any(committed.values()):
-    print("NO RECORDS: only what is trained live is shown. GCL is absent, because it has not been tuned.")
 
 # %% [markdown]
 # ## 1. The grid
@@ -130,8 +127,8 @@ if live:
     wanted = [run for cell in itertools.product(EMBEDDED, live_levels) for run in live_runs(*cell)]
     beside = [beside_tuning(*cell) for cell in itertools.product(EMBEDDED, ("low", "high"))]
     wanted += [run for run in beside if run.digest not in known]
-    with tempfile.TemporaryDirectory() as folder:
-        retrained = experiments.sweep(wanted, RecordStore(Path(folder) / "live.jsonl"), jobs, description="live")
+    with tempfile.TemporaryDirectory() as scratch:
+        retrained = experiments.sweep(wanted, RecordStore(Path(scratch) / "live.jsonl"), jobs, description="live")
 print(f"{len(retrained)} runs trained")
 
 # %% [markdown]

@@ -49,17 +49,18 @@ from alcl.datasets import DATASETS
 from alcl.experiments import BENCHMARK, EMBEDDED, study_store
 from alcl.figures import COLORS, LABELS, figures_dir, save, save_table, use_theme
 from alcl.noise import LEVELS
-from alcl.parameters import check_parameters
+from alcl.parameters import check_parameters, checkout, records_dir
 
 use_theme()
 
 # %% tags=["parameters"]
-records = "../paper_figures/records"  # folder of the recorded runs, one file a data set
+records = None  # folder of the recorded runs, one file a data set; None: paper_figures/records
 
 # %%
-check_parameters(["records"])
+check_parameters(["records"], "07_figures")
 NOTEBOOK = "07_figures"
-runs = {name: study_store(records, name).read() for name in (*EMBEDDED, *BENCHMARK)}
+folder = records_dir(records, (*EMBEDDED, *BENCHMARK))
+runs = {name: study_store(folder, name).read() for name in (*EMBEDDED, *BENCHMARK)}
 every = [record for found in runs.values() for record in found]
 source = {
     "records": {name: found for name, found in runs.items() if found},
@@ -74,7 +75,7 @@ print({name: len(found) for name, found in runs.items()})
 # executed check counts as nothing here. (A check is not a proof; it is what would have caught a wrong one.)
 
 # %%
-theorems = claims.theorem_index(".")
+theorems = claims.theorem_index(checkout() / "notebooks")
 print(f"{len(theorems)} theorems, {int(theorems['checked'].sum())} with an executed check")
 with pd.option_context("display.max_rows", None, "display.max_colwidth", None):
     display(theorems)

@@ -38,13 +38,14 @@
 # ```
 
 # %% tags=["parameters"]
-records = "../paper_figures/records"  # folder of label_noise.jsonl
+records = None  # folder of label_noise.jsonl; None: paper_figures/records
 live_seeds = [0]  # of the runs on digits that are trained again
 
 # %%
-from alcl.parameters import check_parameters
+from alcl.parameters import check_parameters, records_dir
 
-check_parameters(["records", "live_seeds"])
+check_parameters(["records", "live_seeds"], "08_label_noise")
+folder = records_dir(records, ["label_noise"])
 
 # %%
 import itertools
@@ -472,7 +473,7 @@ for a in (30.0, 1.5):
 # here.
 
 # %%
-stored = label_experiments.store(records).read()
+stored = label_experiments.store(folder).read()
 rows = []
 for record in stored:
     config, run = record["config"], LabelRun.from_config(record["config"])

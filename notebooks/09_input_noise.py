@@ -39,13 +39,14 @@
 # ```
 
 # %% tags=["parameters"]
-records = "../paper_figures/records"  # folder of input_noise.jsonl
+records = None  # folder of input_noise.jsonl; None: paper_figures/records
 live_seeds = [0]  # of the runs on digits, and of the splits of the table, that are run again
 
 # %%
-from alcl.parameters import check_parameters
+from alcl.parameters import check_parameters, records_dir
 
-check_parameters(["records", "live_seeds"])
+check_parameters(["records", "live_seeds"], "09_input_noise")
+folder = records_dir(records, ["input_noise"])
 
 # %%
 import itertools
@@ -272,7 +273,7 @@ print("the input Hessian is the covariance of the logits' gradients")
 # > mean; classes that a batch lacks do not count in it; the last layer sees clean features in the cross-entropy only.
 
 # %%
-stored = [(input_experiments.config_of(record), record) for record in input_experiments.store(records).read()]
+stored = [(input_experiments.config_of(record), record) for record in input_experiments.store(folder).read()]
 stored = [(config, record) for config, record in stored if config.digest == record["digest"]]  # this protocol's
 classifiers = [(config, record) for config, record in stored if config.kind == "classifier"]
 plain = [(config, record) for config, record in classifiers if config.level == "none"]

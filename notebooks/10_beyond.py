@@ -50,18 +50,19 @@ from alcl.catalogue import make_loss
 from alcl.experiments import method_run
 from alcl.figures import COLORS, LABELS, number_grid, save, save_table, use_theme
 from alcl.noise import STUDY_LAWS
-from alcl.parameters import check_parameters
+from alcl.parameters import check_parameters, records_dir
 
 use_theme()
 
 # %% tags=["parameters"]
-records = "../paper_figures/records"  # folder of the recorded runs
+records = None  # folder of the recorded runs; None: paper_figures/records
 
 # %%
-check_parameters(["records"])
+check_parameters(["records"], "10_beyond")
 NOTEBOOK = "10_beyond"
+folder = records_dir(records, [f"study_{name}" for name in studies.STUDIES])
 MEASURES = {"accuracy": (100, "accuracy, points"), "psnr": (1, "PSNR, dB")}  # factor, label
-frames = {name: studies.study_frame(name, records) for name in studies.STUDIES}
+frames = {name: studies.study_frame(name, folder) for name in studies.STUDIES}
 for name, study in studies.STUDIES.items():
     there = dict.fromkeys(frames[name]["dataset"]) if len(frames[name]) else {}
     missing = [dataset for dataset in study.datasets if dataset not in there]
@@ -89,7 +90,7 @@ def tables(name, by=("dataset", "level")):
 
 def used(name):
     """The records of a study's own store."""
-    return studies.study_store(records, name).read()
+    return studies.study_store(folder, name).read()
 
 
 # %%
@@ -183,7 +184,7 @@ if len(frames["drift"]):
 # %%
 def course(level, dataset, parameter="beta"):
     """The parameter after every epoch in ALCL's recorded runs: (seeds, epochs + 1)."""
-    wanted = {c.digest for n, c in studies.study_runs("drift", dataset, records) if n == "alcl" and c.level == level}
+    wanted = {c.digest for n, c in studies.study_runs("drift", dataset, folder) if n == "alcl" and c.level == level}
     return np.array([r["history"][parameter] for r in used("drift") if r["digest"] in wanted])
 
 
@@ -381,7 +382,8 @@ if cells:
     groups = ["study", "name", "measure"]
     counts = sides(cells, groups).join(cells.groupby(groups)["difference"].agg(least="min", most="max"))
     counts = counts.rename_axis(["study", "method", "measure"])
-    _ = save_table(counts.reset_index(), "table10_counts", notebook=NOTEBOOK)
+    every = {f"study_{study}": used(study) for study in reported}
+    _ = save_table(counts.reset_index(), "table10_counts", notebook=NOTEBOOK, records=every)
     display(counts.unstack("measure")[["ahead", "unresolved", "behind"]])
 
 # %% [markdown]

@@ -435,9 +435,60 @@ def test_save_table_flattens_column_levels(folder):
     assert figures.save_table(frame, "table02_x", notebook="07_figures").read_text() == "psnr median,psnr iqr\n1,2\n"
 
 
-def test_figures_dir_is_the_checkouts_unless_told(monkeypatch, tmp_path):
-    monkeypatch.delenv("ALCL_FIGURES", raising=False)
-    monkeypatch.chdir(tmp_path)  # as a notebook does
-    assert (figures.figures_dir().parent / "pyproject.toml").is_file()
-    monkeypatch.setattr(figures, "__file__", str(tmp_path / "site-packages" / "alcl" / "figures.py"))
-    assert figures.figures_dir() == tmp_path / "paper_figures"
+# ------------------------------------------------------------ what is committed is not replaced by less, or by others
+
+
+@pytest.fixture
+def committed(folder, monkeypatch):
+    """A folder of figures beside notebooks, as in a checkout, in which `save` has put one."""
+    (folder.parent / "notebooks").mkdir()
+    (folder.parent / "notebooks" / "05_x.py").write_text('# %% tags=["parameters"]\nlevel = "high"\n\n# %%\nlevel\n')
+    monkeypatch.delenv("ALCL_OVERWRITE", raising=False)
+    keep(folder, {"level": "high"}, {"mnist": "abc", "digits": "d"})
+    return folder
+
+
+def keep(folder, parameters, records):
+    """Save a table whose content is what it is drawn from; returns the manifest's entry."""
+    frame = pd.DataFrame({"from": [json.dumps([parameters, records])]})
+    figures.save_table(frame, "table05_x", notebook="05_x", parameters=parameters, records=records)
+    return json.loads((folder / "manifest.json").read_text())["table05_x"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "records", "reason"),
+    [
+        ({"level": "high"}, {"mnist": "ab", "digits": "d"}, "drawn from 3 records of mnist, and now from 2"),
+        ({"level": "high"}, {"mnist": "abc"}, "drawn from 1 records of digits, and now from 0"),
+        ({"level": "high"}, {}, "drawn from 1 records of digits, and now from 0"),
+        ({"level": "high"}, {"mnist": "abz", "digits": "d"}, "drawn from 3 records of mnist, and now from other ones"),
+        ({"level": "low"}, {"mnist": "abc", "digits": "d"}, "05_x with level='low' may not replace"),
+    ],
+)
+def test_a_committed_table_is_not_replaced_by_less_or_by_others(committed, monkeypatch, parameters, records, reason):
+    before = {p.name: p.read_bytes() for p in committed.iterdir()}
+    with pytest.raises(ValueError, match=f"table05_x: .*{reason}.* Set ALCL_FIGURES to another folder"):
+        keep(committed, parameters, records)
+    assert {p.name: p.read_bytes() for p in committed.iterdir()} == before
+    monkeypatch.setenv("ALCL_OVERWRITE", "1")
+    assert keep(committed, parameters, records)["parameters"] == parameters
+    assert {p.name: p.read_bytes() for p in committed.iterdir()} != before
+
+
+def test_a_committed_figure_is_not_replaced_either(committed, figure):
+    figures.save(figure, "fig05_x", notebook="05_x", records={"mnist": "ab"})
+    with pytest.raises(ValueError, match="fig05_x: drawn from 2 records of mnist, and now from 1"):
+        figures.save(figure, "fig05_x", notebook="05_x", records={"mnist": "a"})
+
+
+def test_more_records_and_another_default_in_the_source_are_welcome(committed):
+    entry = keep(committed, {"level": "high"}, {"mnist": "abcd", "digits": "d", "gtsrb": "e"})
+    assert {study: used["count"] for study, used in entry["records"].items()} == {"mnist": 4, "digits": 1, "gtsrb": 1}
+    source = committed.parent / "notebooks" / "05_x.py"
+    source.write_text(source.read_text().replace("high", "low"))
+    assert keep(committed, {"level": "low"}, {"mnist": "abcd", "digits": "d", "gtsrb": "e"})["parameters"] != entry
+
+
+def test_a_folder_of_ones_own_takes_anything(folder):
+    keep(folder, {"level": "high"}, {"mnist": "abc"})
+    assert keep(folder, {"level": "low"}, {})["records"] == {}

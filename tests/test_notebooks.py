@@ -169,6 +169,59 @@ def unlisted(path, manifest):
     return problems
 
 
+def relative_paths(source):
+    """Paths that mean another file where papermill, or a reader, starts the notebook from another folder."""
+    tree = ast.parse(source)
+    problems = []
+    for node in ast.walk(tree):
+        loose = isinstance(node, ast.Constant) and re.match(r"\.\.?/|\.\.$", str(node.value))
+        if isinstance(node, ast.Call):
+            first = str(getattr(node.args[0], "value", "/")) if node.args else ""  # what is no constant is trusted
+            opened = getattr(node.func, "id", None) in ("Path", "open")
+            loose = (first == "." and len(node.args) == 1) or (opened and not first.startswith("/"))
+        if loose:
+            problems.append(f"line {node.lineno}: {ast.unparse(node)} depends on the working directory")
+    return problems
+
+
+def assigned(nodes):
+    """Names that statements assign, outside functions and comprehensions, which have names of their own."""
+    names, waiting = set(), list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.FunctionDef, ast.Lambda, ast.ClassDef)):
+            continue
+        if isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
+            continue
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        waiting += ast.iter_child_nodes(node)
+    return names
+
+
+def loose_parameters(path):
+    """What keeps `alcl.parameters` from telling whether a notebook runs with the parameters of its source."""
+    source = path.read_text("utf-8")
+    before, tag, after = source.partition('# %% tags=["parameters"]\n')
+    if not tag:
+        return []
+    cell, _, after = after.partition("\n# %%")
+    names, problems = assigned(ast.parse(cell).body), []
+    for statement in ast.parse(cell).body:
+        try:
+            ast.literal_eval(statement.value)
+        except ValueError:
+            problems.append(f"{ast.unparse(statement)}: not a literal")
+    again = names & assigned(ast.parse(before + "\n# %%" + after).body)
+    problems += [f"{name}: assigned again outside its cell" for name in sorted(again)]
+    checked, judged = re.search(r'check_parameters\((\[.*?\])(?:, "(.*?)")?\)', source, re.DOTALL).groups()
+    if sorted(ast.literal_eval(checked)) != sorted(names):
+        problems.append("check_parameters: not the names of the cell")
+    if path.stem != judged and f'refusal("{path.stem}")' not in source:
+        problems.append("figures: nobody asks whether they may be replaced")
+    return problems
+
+
 # ------------------------------------------------------------ over the committed notebooks
 
 
@@ -206,6 +259,12 @@ class TestExecuted:
 class TestSource:
     def test_gives_reasons_not_phrases(self, path):
         assert empty_phrases(path) == []
+
+    def test_finds_its_files_from_any_folder(self, path):
+        assert relative_paths(path.read_text("utf-8")) == []
+
+    def test_parameters_are_what_they_seem(self, path):
+        assert loose_parameters(path) == []
 
     def test_figures_are_in_the_manifest(self, path):
         manifest = ROOT / "paper_figures" / "manifest.json"
@@ -301,6 +360,47 @@ def test_gate_header(tmp_path):
     assert header_gaps(write(path, [nbformat.v4.new_markdown_cell(text), code()])) == []
     assert header_gaps(write(path, [code(), nbformat.v4.new_markdown_cell(text)])) == ["title", "do", "learn", "need"]
     assert header_gaps(write(path, [nbformat.v4.new_markdown_cell(text.replace("learn", "see"))])) == ["learn"]
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ('records = "../paper_figures/records"', True),
+        ('index(".")', True),
+        ('x = f"./{name}"', True),
+        ('Path("00_start.py").read_text()', True),
+        ('open("record")', True),
+        ("Path()", True),
+        ('Path("/tmp") / Path(folder) / "a/b"', False),
+        ('"..." + ".2f" + "a/../b"', False),
+    ],
+)
+def test_gate_relative_paths(line, found):
+    assert len(relative_paths(line)) == found
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (("", ""), None),
+        (("a = 1", "a = 2 - 1"), "a = 2 - 1: not a literal"),
+        (("print(a)", "a = 3"), "a: assigned again outside its cell"),
+        (("print(a)", "for b in (1, 2):\n    print(b)"), "b: assigned again outside its cell"),
+        (("print(a)", "def f(a):\n    b = [a for a in ()]\n\n\nx = [a for a in ()]"), None),
+        (('["a", "b"]', '["a"]'), "check_parameters: not the names of the cell"),
+        ((', "01_a")', ")"), "figures: nobody asks whether they may be replaced"),
+        ((', "01_a")', ', "02_b")'), "figures: nobody asks whether they may be replaced"),
+        ((', "01_a")', ')\nwhy = refusal("01_a")'), None),
+    ],
+)
+def test_gate_parameters(tmp_path, change, problem):
+    path = tmp_path / "01_a.py"
+    path.write_text(
+        '# %% tags=["parameters"]\na = 1\nb = None\n\n# %%\ncheck_parameters(["a", "b"], "01_a")\nprint(a)\n'.replace(
+            *change
+        )
+    )
+    assert loose_parameters(path) == ([] if problem is None else [problem])
 
 
 def test_gate_long_cells(tmp_path):
