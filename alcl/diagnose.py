@@ -358,11 +358,12 @@ def _draw(found: Diagnosis) -> Figure:
 
     colour, gray = figures.COLORS["alcl"], "#6B6B6B"
     panels = 2 + bool(found._history)
-    figure, axes = plt.subplots(1, panels, figsize=(3.5 * panels, 3.2), layout="constrained")
+    figure, axes = plt.subplots(1, panels, figsize=(7.0, 2.9), layout="constrained")
     _draw_density(axes[0], found, colour, gray)
     _draw_probabilities(axes[1], found, colour, gray)
     if found._history:
-        _draw_history(axes[2], found, gray)
+        _draw_history(axes[2], found)
+    figure.suptitle(_verdict(found), x=0.01, ha="left")
     return figure
 
 
@@ -375,7 +376,7 @@ def _draw_density(ax, found: Diagnosis, colour: str, gray: str) -> None:
     heights = heights * (61 / (2 * reach) / len(e))
     ax.bar(edges[:-1], heights, width=np.diff(edges), align="edge", color="#C8C8C8")
     ax.set_yscale("log")
-    ax.set_ylim(0.5 * heights[heights > 0].min(), 3 * heights.max())
+    ax.set_ylim(0.5 * heights[heights > 0].min(), 9 * heights.max())
     values = [p.flatten() for p in torch.broadcast_tensors(*found.parameters.values())]
     grid = torch.linspace(-reach, reach, 801, dtype=torch.float64)
     if bool((values[0] * values[2] > 1).all()):
@@ -383,18 +384,20 @@ def _draw_density(ax, found: Diagnosis, colour: str, gray: str) -> None:
         ax.plot(grid, law.log_prob(grid).exp().mean(0), color=colour, linewidth=2.0)
     if found.refitted is not None:
         ax.plot(grid, found.refitted.log_prob(grid).exp(), color=gray, linestyle="--")
-    ax.set(xlabel=f"residual ({outside:.0%} lie outside)", ylabel="density", title=_verdict(found))
-    handles = [(colour, "-", "the loss's density")]
+    ax.set(xlabel=f"residual\n({outside:.0%} lie outside)", ylabel="density", title="Density")
+    handles = [(colour, "-", "the loss's")]
     if found.refitted is not None:
-        handles.append((gray, "--", "best fit of the family"))
+        handles.append((gray, "--", "best of the family"))
     lines = [ax.plot([], [], color=c, linestyle=s, label=text)[0] for c, s, text in handles]
     ax.legend(handles=lines, loc="upper left", fontsize=8, handlelength=1.4)
 
 
 def _verdict(found: Diagnosis) -> str:
     if math.isnan(found.distance):
-        return "No density"
-    return "Not rejected" if found.distance <= found.critical else f"Rejected: {100 * found.distance:.2g} points off"
+        return "There is no density behind the loss"
+    if found.distance <= found.critical:
+        return "The learned density is not rejected"
+    return f"The learned density is off by up to {100 * found.distance:.2g} points of probability"
 
 
 def _draw_probabilities(ax, found: Diagnosis, colour: str, gray: str) -> None:
@@ -407,28 +410,32 @@ def _draw_probabilities(ax, found: Diagnosis, colour: str, gray: str) -> None:
         ax.plot(model, stats.norm.ppf((index + 0.5) / len(p)), color=colour, linewidth=2.0)
         strays = float(np.abs(model).max())
         ax.set(xlim=(-strays - 0.3, strays + 0.3), ylim=(-4.6, 4.6))
-    ax.set(xlabel="quantile under the loss's density", ylabel="observed quantile", title="QQ, in normal scores")
+    ax.set(xlabel="quantile of the loss\n(both as normal scores)", ylabel="observed quantile", title="Quantiles")
 
 
-def _draw_history(ax, found: Diagnosis, gray: str) -> None:
+def _draw_history(ax, found: Diagnosis) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     from . import figures
 
-    colours = {"alpha": figures.COLORS["mse"], "beta": figures.COLORS["alcl"], "kappa": figures.COLORS["huber"]}
-    colours |= {"dof": colours["alpha"], "scale": colours["beta"]}
+    # One ink and several dashes: every colour is a method's.
+    dashes = {
+        "alpha": "-",
+        "beta": (0, (5, 1.5)),
+        "kappa": (0, (1, 1.5)),
+        "dof": (0, (4, 1, 1, 1)),
+        "scale": (0, (5, 1.5)),
+    }
     for name, values in found._history.items():
-        ax.plot(values, color=colours.get(name, gray))
-        ax.annotate(
-            name,
-            (len(values) - 1, values[-1]),
-            (4, 0),
-            textcoords="offset points",
-            va="center",
-            color=colours.get(name),
-        )
+        ax.plot(values, color="0.25", linestyle=dashes.get(name, "-"), label=name)
     ax.margins(x=0.02)
     ax.set_yscale("log")
-    ax.set(xlabel="epoch", ylabel="value")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
     finding = found.finding("learning")
     bounds = [name for name in ("scale", "shape") if not found.finding(name).good]
-    settled = f"Settled, the {' and the '.join(bounds)} at the bound" if bounds else "Settled"
-    ax.set_title(settled if finding.good else finding.text.split(":")[0].capitalize())
+    settled = f"Settled, {' and '.join(bounds)} at the bound" if bounds else "Settled"
+    moving = finding.text.split(":")[0].split(" over ")[0].capitalize()
+    ax.set(xlabel="epoch", title=settled if finding.good else moving)
+    figures.direct_label(ax)

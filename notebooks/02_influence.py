@@ -935,7 +935,7 @@ for ax, (spread, title) in zip(axes, titles.items(), strict=True):
         ax.plot(
             fractions, values, marker=figures.MARKERS[name], markersize=3.5, **figures.style(name) | {"label": name}
         )
-    ax.set(xlim=(0, 0.55), ylim=(0.008, 2000), yscale="log", title=title, xlabel="fraction of outliers, at 1000")
+    ax.set(xlim=(0, 0.55), ylim=(0.008, 2000), yscale="log", title=title, xlabel="fraction moved to 1000")
     ax.axvline(0.5, color="0.8", linewidth=0.8, zorder=1)
 axes[0].set_ylabel("error of the location (at least 0.01)")
 _ = figures.direct_label(axes[1], names)

@@ -44,13 +44,11 @@ jobs = 1  # processes, one thread each
 
 # %%
 from alcl.catalogue import make_loss
-from alcl.parameters import check_parameters
+from alcl.parameters import check_parameters, records_dir, refusal
 
 check_parameters(["dataset", "level", "seed", "epochs", "methods", "jobs"])
 
 # %%
-from pathlib import Path
-
 import joblib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -94,7 +92,8 @@ asked = usual if asked == ["all"] else ["mse", *(name.strip() for name in asked)
 if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
     raise ValueError(f"jobs must be a whole number of at least 1; got {jobs!r}")
 
-tuning = experiments.study_store(Path(alcl.__file__).parents[1] / "paper_figures" / "records", dataset).read()
+folder = records_dir(studies=[experiments.DEVELOPMENT])
+tuning = experiments.study_store(folder, dataset).read()
 try:
     best_by = {measure: experiments.oracle(tuning, dataset, level, measure) for measure in MEASURES}
     tuned = {f"GCL (best {'PSNR' if measure == 'psnr' else measure})": best for measure, best in best_by.items()}
@@ -111,18 +110,22 @@ for name in dict.fromkeys(asked):
         run = method_run(name, dataset, level, seed, epochs=epochs, **setting)
         key = name if name not in runs else label
         runs[key], labels[key], looks[key] = run, label, figures.style(name) | {"label": label}
+        if label == "GCL (best accuracy)":  # two curves of one method: the other one has GCL's colour
+            looks[key] |= {"color": "#4B2E83", "linestyle": (0, (4, 1.5))}
 tasks = {targets: make_task(method_run("mse", dataset, level, seed, epochs=epochs, targets=targets))
          for targets in {run.targets for run in runs.values()}}  # fmt: skip
 task = tasks["noisy"]
 print(f"{dataset} at level {level}, seed {seed}: {len(runs)} runs of {runs['alcl'].epochs} epochs")
 
 # %%
-default = (dataset, level, seed, epochs, methods) == ("digits", "high", 0, None, "all")
-print("Figures and the table are", "saved." if default else "shown only: they are saved for the default parameters.")
-origin = {"parameters": {"dataset": dataset, "level": level, "seed": seed}}
-if default:
-    used = [] if "GCL (untuned)" in tuned else [run.digest for run in experiments.tuning_runs(dataset, level)]
-    origin |= {"data": {dataset: load_dataset(dataset).checksum}, "records": {dataset: used} if used else {}}
+unsaved = refusal("05_training")
+print("Figures and the table are", f"shown only: {unsaved}" if unsaved else "saved.")
+used = [] if "GCL (untuned)" in tuned else [run.digest for run in experiments.tuning_runs(dataset, level)]
+origin = {
+    "parameters": {"dataset": dataset, "level": level, "seed": seed, "epochs": epochs, "methods": methods},
+    "records": {dataset: used} if used else {},
+    "data": {dataset: load_dataset(dataset).checksum},
+}
 
 # %% [markdown]
 # ## 1 · The task
@@ -282,7 +285,6 @@ print("two runs, and the benchmark's own: the same, bit by bit")
 # > written down before the runs. The next cell applies the rule to their records.
 
 # %% tags=["nbval-check-output"]
-folder = Path(alcl.__file__).parents[1] / "paper_figures" / "records"
 scores = experiments.development_scores(experiments.study_store(folder, experiments.DEVELOPMENT).read())
 print("mean over development cells\n beta  rate    PSNR  accuracy")
 for (beta, rate), score in scores.items():
@@ -327,23 +329,28 @@ def adaptive(key, course):
 
 
 # %%
-final = pd.Series({labels[key]: result[3][-1] for key, result in results.items() if key != "clean"})
+final = pd.Series({key: result[3][-1] for key, result in results.items() if key != "clean"})
+most, least = final.idxmax(), final.idxmin()
+gcl = [key for key in results if labels[key].startswith("GCL")]
+named = {"mse", *gcl, "alcl", "clean", most, least}  # in colour and with a label; the rest in gray, under one
 course = results["alcl"][2].parameters
 ways = ["rises" if course[name][-1] > course[name][0] else "falls" for name in ("alpha", "beta")]
 
 fig = plt.figure(figsize=(7.4, 4.2))
 axes = fig.subplot_mosaic([["psnr", "alpha"], ["psnr", "beta"]], width_ratios=[1.25, 1])
 for key, (_, _, history, quality) in results.items():
-    _ = axes["psnr"].plot(quality, **looks[key])
+    gray = {} if key in named else {"color": "0.75", "linewidth": 1.0, "linestyle": "-", "zorder": 1, "label": "_"}
+    _ = axes["psnr"].plot(quality, **looks[key] | gray)
     for name, values in adaptive(key, history.parameters).items():
         _ = axes[name].plot(values, **looks[key])
-_ = axes["psnr"].set(xlabel="epoch", ylabel="PSNR on clean test images (dB)")
-_ = axes["psnr"].set_title(f"{final.idxmax()} recovers most, {final.idxmin()} least")
+others = f" (gray: {len(set(results) - named)} other losses)" if set(results) - named else ""
+_ = axes["psnr"].set(xlabel=f"epoch{others}", ylabel="PSNR on clean test images (dB)")
+_ = axes["psnr"].set_title(f"{labels[most]} recovers most, {labels[least]} least")
 _ = axes["alpha"].set(ylabel="shape α", title=f"ALCL's shape {ways[0]}, its scale {ways[1]}", xticklabels=[])
 _ = axes["beta"].set(xlabel="epoch", ylabel="scale β", ylim=(0, None))
 for ax in axes.values():
     _ = figures.direct_label(ax)
-if default:
+if not unsaved:
     _ = figures.save(fig, "fig05a_curves", notebook="05_training", **origin)
 
 # %% [markdown]
@@ -359,21 +366,22 @@ for key, (*_, quality) in results.items():
 # %% [markdown]
 # ## 5 · Reconstructions
 #
-# Clean test images, what the network sees of them, and what each method's network makes of that. The numbers that
-# follow in Section 8 are averages over such rows.
+# Clean test images, what the network sees of them, and what the network makes of that when it is trained with MSE, L1,
+# GCL (tuned for PSNR), ALCL, and MSE on clean targets. The decibels are means over all test images, as in Section 8.
 
 # %%
-labels_there, position = np.unique(task.eval_labels.numpy(), return_index=True)
-rows = sorted(position[:6])  # the first image of each of six classes
-images = {"clean": task.eval_clean[rows], "network\nsees": task.eval_inputs[rows]}
-for key, (model, *_) in results.items():
-    title = labels[key].replace(" (best ", ", best\n").replace(" (", "\n(").replace(", κ", ",\nκ")
-    title = title.removesuffix(")") if "best" in title else title.replace("clean t", "clean\nt")
-    images[title] = in_batches(model, task.eval_inputs[rows])
-fig = plt.figure(figsize=(0.8 * len(images), 5.2))
+_, position = np.unique(task.eval_labels.numpy(), return_index=True)
+rows = sorted(position[:4])  # the first image of each of four classes
+images = {"clean": task.eval_clean[rows], "network sees": task.eval_inputs[rows]}
+robust = [key for key in ("l1", *gcl[-1:], "alcl") if key in results]  # of GCL, the one with the best PSNR
+for key in ("mse", *robust, *(["clean"] if "clean" in results else [])):
+    title = f"{labels[key].replace('best ', '')}\n{scores[key]['psnr']:.1f} dB"
+    images[title] = in_batches(results[key][0], task.eval_inputs[rows])
+fig = plt.figure(figsize=(7.0, 4.3))
 _ = figures.image_grid(fig, [[column[i] for column in images.values()] for i in range(len(rows))], titles=list(images))
-_ = fig.suptitle("The same network, the same noise: what each loss takes for signal")
-if default:
+gains = [scores[key]["psnr"] - scores["mse"]["psnr"] for key in robust]
+_ = fig.suptitle(f"Against MSE, robust losses gain {min(gains):+.1f} to {max(gains):+.1f} dB")
+if not unsaved:
     _ = figures.save(fig, "fig05b_reconstructions", notebook="05_training", **origin)
 
 # %% [markdown]
@@ -421,7 +429,7 @@ _ = axes[1].set(yscale="log", ylim=(1e-4, 1.5 * top), title="Tails (logarithmic)
 _ = fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 wider = "still wider" if beta > best.beta else "narrower"
 _ = fig.suptitle(f"ALCL's density after training: {wider} than the best of its family")
-if default:
+if not unsaved:
     _ = figures.save(fig, "fig05c_residuals", notebook="05_training", **origin)
 
 # %% [markdown]
@@ -435,7 +443,7 @@ from alcl.diagnose import diagnose
 found = diagnose(criterion, e, results["alcl"][2])
 print(found)
 fig = found.draw()
-if default:
+if not unsaved:
     _ = figures.save(fig, "fig05e_diagnosis", notebook="05_training", **origin)
 
 # %% [markdown]
@@ -464,7 +472,7 @@ row_labels = [f"{labels[key]}: {scores[key]['accuracy']:.0%}" for key in keys]
 fig = plt.figure(figsize=(7.4, 0.75 * len(keys) + 0.3))
 _ = figures.image_grid(fig, averages, row_labels=row_labels)
 _ = fig.suptitle("What a code keeps of a class: its average, decoded; accuracy of the probe")
-if default:
+if not unsaved:
     _ = figures.save(fig, "fig05d_codes", notebook="05_training", **origin)
 
 # %% [markdown]
@@ -507,7 +515,7 @@ shown |= {"alpha": "{:.2f}", "beta": "{:.3f}", "kappa": "{:.2f}", "remark": "{}"
 texts = {name: table[name].map(lambda v, f=f: "" if pd.isna(v) else f.format(v)) for name, f in shown.items()}
 print(f"{dataset}, level {level}, seed {seed}")
 print(pd.DataFrame(texts).to_string())
-if default:  # seconds are this machine's, today
+if not unsaved:  # seconds are this machine's, today
     _ = figures.save_table(table.drop(columns="seconds"), "table05_methods", notebook="05_training", **origin)
 
 # %% [markdown]

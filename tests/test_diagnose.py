@@ -285,6 +285,9 @@ def test_no_density_no_test():
 @pytest.mark.parametrize("with_history", [False, True])
 def test_the_figure_shows_the_data(with_history):
     import matplotlib.pyplot as plt
+    from matplotlib.colors import to_hex
+
+    from alcl import figures
 
     e = draws(1.7, 0.2)
     history = {"alpha": [2.0, 2.0], "beta": [1.0, 1.0]} if with_history else None
@@ -292,7 +295,15 @@ def test_the_figure_shows_the_data(with_history):
     figure = found.draw()
     assert len(figure.axes) == 2 + with_history
     density, qq = figure.axes[:2]
-    assert density.get_title(loc="left").startswith("Rejected: ") or density.get_title().startswith("Rejected: ")
+    assert (
+        figure.get_suptitle() == f"The learned density is off by up to {100 * found.distance:.2g} points of probability"
+    )
+    if with_history:
+        titles = [figure.axes[2].get_title(loc=loc) for loc in ("left", "center")]
+        assert "Alpha, beta never moved" in titles
+        assert [text.get_text() for text in figure.axes[2].texts] == ["alpha", "beta"]
+        inks = {to_hex(line.get_color()) for line in figure.axes[2].lines}
+        assert inks.isdisjoint(to_hex(colour) for colour in figures.COLORS.values())
     # the bars are a histogram of the residuals: their area is the share inside
     area = sum(bar.get_height() * bar.get_width() for bar in density.patches)
     reach = np.quantile(e.abs().numpy(), 0.95)
