@@ -17,6 +17,7 @@ import json
 import os
 import re
 import tempfile
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,7 @@ __all__ = [
     "difference_dots",
     "direct_label",
     "figures_dir",
+    "headline",
     "image_grid",
     "image_row",
     "save",
@@ -211,10 +213,19 @@ def difference_dots(
 def condition_legend(figure: Figure, datasets: Iterable[str], colors: Mapping[str, str], hollow: str) -> None:
     """The legend of `difference_dots`, below the panels: data sets by marker, `colors` by text, what hollow means."""
     look = {"color": "0.35", "lw": 0, "ms": 5}
-    handles = [Line2D([], [], marker=DATASET_MARKERS.get(name, "*"), label=name, **look) for name in datasets]
-    handles += [Line2D([], [], color=color, lw=5, label=text) for text, color in colors.items()]
-    handles.append(Line2D([], [], marker="o", label=hollow, **look | {"mfc": "white"}))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5), fontsize=8.5)
+    above = [Line2D([], [], marker=DATASET_MARKERS.get(name, "*"), label=name, **look) for name in datasets]
+    below = [Line2D([], [], color=color, lw=5, label=text) for text, color in colors.items()]
+    below.append(Line2D([], [], marker="o", label=hollow, **look | {"mfc": "white"}))
+    columns = max(len(above), len(below))
+    for row in (above, below):
+        row += [Line2D([], [], lw=0, label=" ")] * (columns - len(row))
+    handles = [handle for pair in zip(above, below, strict=True) for handle in pair]  # legends fill column by column
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8.5, handlelength=1.2)
+
+
+def headline(figure: Figure, message: str) -> None:
+    """Set the figure's one message above all panels, from its left edge, in as many lines as its width asks for."""
+    figure.suptitle(textwrap.fill(message, int(10 * figure.get_figwidth())), x=0.01, ha="left")
 
 
 # ------------------------------------------------------------ labels at the lines, and images

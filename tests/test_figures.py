@@ -204,6 +204,18 @@ def test_direct_labels_a_hair_apart_make_room_for_each_other():
     plt.close(figure)
 
 
+@pytest.mark.parametrize("width", [3.4, 7.0])
+def test_a_headline_fits_its_figure(width):
+    with plt.rc_context():
+        figures.use_theme()
+        figure, _ = plt.subplots(figsize=(width, 2))
+        figures.headline(figure, "Under drift each setting of GCL loses somewhere, by up to 18 dB, and wins ELSEWHERE")
+        figure.draw_without_rendering()
+        box = figure._suptitle.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+        plt.close(figure)
+
+
 def test_image_grid_draws_gray_and_color_and_clips():
     figure = plt.figure()
     gray, color = torch.full((1, 4, 4), 1.7, requires_grad=True), np.zeros((3, 4, 4), dtype=np.float32)
@@ -303,7 +315,7 @@ def test_the_legend_names_every_condition():
     figure = plt.figure()
     figures.condition_legend(figure, ["digits", "own"], {"low": "red"}, "hollow: not known")
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == ["digits", "own", "low", "hollow: not known"]
+    assert texts == ["digits", "low", "own", "hollow: not known"]  # column by column
     plt.close(figure)
 
 
