@@ -225,7 +225,8 @@ def condition_legend(figure: Figure, datasets: Iterable[str], colors: Mapping[st
 
 def headline(figure: Figure, message: str) -> None:
     """Set the figure's one message above all panels, from its left edge, in as many lines as its width asks for."""
-    figure.suptitle(textwrap.fill(message, int(10 * figure.get_figwidth())), x=0.01, ha="left")
+    message = textwrap.fill(message, int(10 * figure.get_figwidth()), break_on_hyphens=False)
+    figure.suptitle(message, x=0.01, ha="left")
 
 
 # ------------------------------------------------------------ labels at the lines, and images
