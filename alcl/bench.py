@@ -307,35 +307,48 @@ def summary(result: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def draw(result: Mapping[str, Any]) -> tuple[Figure, Figure]:
-    """Cost against the number of residuals, and cost beside the peers."""
+    """Time per residual against how many there are, and cost beside the peers at every shape."""
     figures.use_theme()
     rows = pd.DataFrame(result["rows"])
     looks = {BASE: figures.COLORS["mse"], OURS: figures.COLORS["alcl"], "Barron": figures.COLORS["barron"]}
 
-    linear = Figure(figsize=(3.4, 2.8))
-    ax = linear.subplots()
+    sizes = Figure(figsize=(7.0, 3.2))
+    ax = sizes.subplots()
     for name in (BASE, OURS):
         own = rows[(rows.what == "elements") & (rows.loss == name)]
-        ax.plot([s[0] for s in own["shape"]], own.value, marker="o", color=looks[name], label=name)
-    ax.set(xscale="log", yscale="log", xlabel="residuals", ylabel="forward and backward (ms)")
-    (_, last) = ax.get_lines()
-    counts = last.get_xdata()
-    ax.plot(counts, last.get_ydata()[-1] / counts[-1] * np.asarray(counts), ":", color="0.6", lw=1, zorder=0)
-    each = [t / n for n, t in zip(counts, last.get_ydata(), strict=True) if n >= 1e5] or [1.0]
-    ax.set_title(f"From 10⁵ residuals on, the cost of\none varies {max(each) / min(each):.2f}-fold")
+        counts = np.array([shape[0] for shape in own["shape"]])
+        ax.plot(counts, 1e6 * own.value / counts, marker="o", color=looks[name], label=name)
+    for count, value, ratio in zip(counts, 1e6 * own.value / counts, own.ratio, strict=True):
+        ax.annotate(f"×{ratio:.1f}", (count, value), (0, 7), textcoords="offset points", ha="center", color=looks[OURS])
+    ax.set(xscale="log", yscale="log", xlabel="residuals", ylabel="forward and backward,\nns per residual")
+    ax.margins(y=0.2)
     figures.direct_label(ax)
+    times = f"{own.ratio.max():.1f} to {own.ratio.min():.1f} times MSE's time"
+    figures.headline(sizes, f"The loss alone takes {times}, depending on how many residuals there are")
 
-    beside = Figure(figsize=(7.0, 2.8))
-    axes = beside.subplots(1, 2, width_ratios=(3, 2))
-    first = rows[(rows.what == "loss") & (rows.threads == 1)]
-    first = first[first["shape"].map(tuple) == tuple(first["shape"].iloc[0])].sort_values("ratio", ascending=False)
+    beside = Figure(figsize=(7.0, 3.4))
+    left, right = beside.subplots(1, 2, width_ratios=(3, 2))
+    alone = rows[(rows.what == "loss") & (rows.threads == 1)]
+    alone = alone.assign(shape=[" × ".join(map(str, shape)) for shape in alone["shape"]])
+    names = list(alone.groupby("loss")["ratio"].max().sort_values(ascending=False).index)
+    for marker, (shape, part) in zip("ovsD", alone.groupby("shape", sort=False), strict=False):
+        for loss, ratio in zip(part.loss, part.ratio, strict=True):
+            left.plot(ratio, names.index(loss), marker, color=looks.get(loss, "0.5"), ms=6)
+        left.plot([], [], marker, color="0.3", label=shape)
+    left.axvline(1, color="0.6", lw=0.8, zorder=0)
+    left.set_yticks(range(len(names)), names)
+    left.set(xscale="log", xlabel="time over MSE's", title="The loss alone")
+    left.set_xticks(ticks := [1, 3, 10, 30], [str(tick) for tick in ticks])
+    left.minorticks_off()
+    beside.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3)
     steps = rows[(rows.what == "step") & (rows.threads == 1)].sort_values("ratio", ascending=False)
-    for ax, part, title in zip(axes, (first, steps), ("The loss alone", "A training step"), strict=True):
-        bars = ax.barh(part.loss, part.ratio, color=[looks.get(name, "0.7") for name in part.loss])
-        ax.bar_label(bars, fmt="%.2f", padding=3)
-        ax.set(xlabel="time over MSE's", xlim=(0, 1.2 * part.ratio.max()))
-        ax.set_title(title)
-    return linear, beside
+    bars = right.barh(steps.loss, steps.ratio, color=[looks.get(name, "0.7") for name in steps.loss])
+    right.bar_label(bars, fmt="%.2f", padding=3)
+    right.set(xlabel="time over MSE's", xlim=(0, 1.25 * steps.ratio.max()), title="A training step")
+    ours, step = (part.loc[part.loss == OURS, "ratio"] for part in (alone, steps))
+    costs = f"{step.max():.2f} times MSE's time, the loss alone up to {ours.max():.1f} times"
+    figures.headline(beside, f"A training step takes {costs}")
+    return sizes, beside
 
 
 def record_path() -> Path:
@@ -348,9 +361,9 @@ def write(result: Mapping[str, Any]) -> Path:
     path = record_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    linear, beside = draw(result)
+    sizes, beside = draw(result)
     origin = {"notebook": SOURCE, "parameters": result["machine"]}
-    figures.save(linear, "fig11a_elements", **origin)
+    figures.save(sizes, "fig11a_elements", **origin)
     figures.save(beside, "fig11b_peers", **origin)
     figures.save_table(summary(result), "table11_speed", **origin)
     return path

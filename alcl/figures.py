@@ -17,6 +17,7 @@ import json
 import os
 import re
 import tempfile
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,20 +30,25 @@ from filelock import FileLock
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from scipy.optimize import isotonic_regression
 
 from .parameters import REMEDY, figures_dir, overwriting, refusal
 
 __all__ = [
     "COLORS",
+    "DATASET_MARKERS",
     "LABELS",
+    "LEVEL_COLORS",
     "LINESTYLES",
     "MARKERS",
+    "condition_legend",
+    "difference_dots",
     "direct_label",
     "figures_dir",
+    "headline",
     "image_grid",
     "image_row",
-    "number_grid",
     "save",
     "save_table",
     "show_image",
@@ -143,30 +149,86 @@ def use_theme() -> None:
     )
 
 
-def number_grid(ax: Axes, numbers: pd.DataFrame, sure: pd.DataFrame, digits: str = "+.2f", limit: float = 1.0) -> None:
-    """A table as a picture: every number in its place, bold where `sure`, on a tint that says how far from 0 it is.
+# ------------------------------------------------------------ conditions, and differences over many of them
 
-    numbers: labelled as rows and columns are to be read; NaN leaves a place empty. sure: booleans of the same shape,
-    unread where numbers is NaN. digits: format. limit: at +limit and beyond the tint is ALCL's colour, at -limit MSE's,
-    at 0 white; a negative limit, for tables in which less is in ALCL's favour, swaps the two. Raises ValueError for
-    another shape of `sure` and a limit of 0.
+#: One marker per data set, in every figure that tells them apart this way; any other has a star.
+DATASET_MARKERS: dict[str, str] = {
+    "digits": "o",
+    "digits_rgb": "s",
+    "mnist": "D",
+    "fashion_mnist": "v",
+    "cifar10": "^",
+    "gtsrb": "P",
+    "svhn": "<",
+}
+#: One colour per noise level: the more noise, the darker.
+LEVEL_COLORS: dict[str, str] = {
+    "none": "#A9A9A9",
+    "low": "#E77E63",
+    "moderate": "#D64F5F",
+    "high": "#AA3A6E",
+    "extreme": "#7A2E70",
+}
+
+
+def difference_dots(
+    ax: Axes, table: pd.DataFrame, rows: Mapping[str, str], colors: Mapping[str, str], *, by: str, label: str
+) -> None:
+    """ALCL minus its rivals in many conditions: a row per rival, a point per condition, right of 0 where ALCL is ahead.
+
+    The axis is linear from -1 to 1 and logarithmic beyond, so that differences of 0.1 and of 30 show side by side. A
+    point is filled where `sure`, else hollow; its marker is the data set's, and data sets lie below one another. A
+    difference that is not finite (a run diverged) stands at the axis's end, marked as infinite; NaN is left out.
+
+    table: one comparison per line, with the columns name, dataset, difference (ALCL minus the rival, in the unit of
+    `label`), sure (bool), and `by`, which gives the colour. rows: name -> text of its row, from top to bottom; names
+    that are not in it are left out. colors: value of `by` -> colour. label: what is compared, with its unit. Raises
+    ValueError, before anything is drawn, for a value of `by` without a colour.
     """
-    if sure.shape != numbers.shape:
-        raise ValueError(f"sure: must have the shape of numbers, {numbers.shape}; got {sure.shape}")
-    if not limit:
-        raise ValueError("limit: must not be 0")
-    import seaborn as sns
+    table = table[table["name"].isin(list(rows)) & table["difference"].notna()]
+    if bare := sorted(set(table[by]) - set(colors)):
+        raise ValueError(f"colors: no colour for {', '.join(map(str, bare))} of {by!r}; there are: {', '.join(colors)}")
+    finite = table["difference"][np.isfinite(table["difference"])].to_numpy(float)
+    left, right = (1.25 * np.max(sign * finite, initial=1.0) for sign in (-1, 1))
+    datasets, names = list(dict.fromkeys(table["dataset"])), list(rows)
+    points = table[["name", "dataset", "difference", "sure", by]]
+    for name, dataset, difference, sure, kind in points.itertuples(index=False):
+        y = names.index(name) + 0.7 * ((datasets.index(dataset) + 0.5) / len(datasets) - 0.5)
+        look = {"color": colors[kind], "mfc": colors[kind] if sure else "white", "ms": 4.2, "mew": 0.9, "zorder": 3}
+        x = float(np.clip(difference, -left, right))
+        ax.plot(x, y, DATASET_MARKERS.get(dataset, "*"), **look)
+        if not np.isfinite(difference):
+            ax.annotate("∞", (x, y), (0, 3), textcoords="offset points", ha="center", fontsize=8)
+    for y in np.arange(len(names) - 1) + 0.5:
+        ax.axhline(y, color="0.9", lw=0.6, zorder=0)
+    ax.axvline(0, color="0.3", lw=0.8, zorder=1)
+    ax.set_xscale("symlog", linthresh=1.0, linscale=1.0)
+    marks = [mark for mark in (-30, -10, -3, -1, 0, 1, 3, 10, 30) if -left <= mark <= right]
+    ax.set_xticks(marks, [f"{mark:+d}" if mark else "0" for mark in marks])
+    ax.minorticks_off()
+    ax.set(xlim=(-left, right), ylim=(len(names) - 0.5, -0.5))
+    ax.set_xlabel(f"ALCL minus the rival, {label}\n(> 0: ALCL is ahead)")
+    ax.set_yticks(range(len(names)), list(rows.values()))
+    ax.tick_params(axis="y", length=0)
 
-    ends = [sns.light_palette(COLORS[method], 3)[1] for method in ("mse", "alcl")]
-    tint = sns.blend_palette([ends[0], "white", ends[1]][:: 1 if limit > 0 else -1], as_cmap=True)
-    look = {"cmap": tint, "vmin": -abs(limit), "vmax": abs(limit), "cbar": False, "linewidths": 0.5}
-    sns.heatmap(numbers.astype(float), ax=ax, annot=True, fmt=digits, annot_kws={"fontsize": 7}, **look)
-    for text, known in zip(ax.texts, sure.to_numpy(bool)[numbers.notna().to_numpy()], strict=True):
-        text.set(fontweight="bold" if known else "normal", color="black" if known else "0.4")
-    ax.set(xlabel="", ylabel="")
-    ax.set_xticks(ax.get_xticks(), numbers.columns, rotation=40, ha="right", rotation_mode="anchor")
-    ax.tick_params(length=0)
-    ax.tick_params(axis="y", labelrotation=0)  # seaborn turns the labels of low rows
+
+def condition_legend(figure: Figure, datasets: Iterable[str], colors: Mapping[str, str], hollow: str) -> None:
+    """The legend of `difference_dots`, below the panels: data sets by marker, `colors` by text, what hollow means."""
+    look = {"color": "0.35", "lw": 0, "ms": 5}
+    above = [Line2D([], [], marker=DATASET_MARKERS.get(name, "*"), label=name, **look) for name in datasets]
+    below = [Line2D([], [], color=color, lw=5, label=text) for text, color in colors.items()]
+    below.append(Line2D([], [], marker="o", label=hollow, **look | {"mfc": "white"}))
+    columns = max(len(above), len(below))
+    for row in (above, below):
+        row += [Line2D([], [], lw=0, label=" ")] * (columns - len(row))
+    handles = [handle for pair in zip(above, below, strict=True) for handle in pair]  # legends fill column by column
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8.5, handlelength=1.2)
+
+
+def headline(figure: Figure, message: str) -> None:
+    """Set the figure's one message above all panels, from its left edge, in as many lines as its width asks for."""
+    message = textwrap.fill(message, int(10 * figure.get_figwidth()), break_on_hyphens=False)
+    figure.suptitle(message, x=0.01, ha="left")
 
 
 # ------------------------------------------------------------ labels at the lines, and images

@@ -148,7 +148,7 @@ def others(frame: pd.DataFrame) -> str:
 
 
 def studies(folder: Path) -> str:
-    """What notebook 10 counted, from the table it wrote, seen from ALCL's side: against MSE, GCL, and parts of ALCL.
+    """What notebook 10 counted, from the table it wrote: ALCL against MSE, GCL, and parts of ALCL.
 
     Its last study, of losses that are not in the grid, stays in the notebook.
     """
@@ -157,7 +157,7 @@ def studies(folder: Path) -> str:
     lines = ["| study | ALCL against | cells | accuracy: ahead, unresolved, behind | PSNR |", "|---|---|---|---|---|"]
     for (study, method), part in counts.groupby(["study", "method"], sort=False):
         part = part.set_index("measure")
-        sides_ = [", ".join(str(part.loc[m, side]) for side in SIDES[::-1]) for m in ("accuracy", "psnr")]
+        sides_ = [", ".join(str(part.loc[m, side]) for side in SIDES) for m in ("accuracy", "psnr")]
         name = LABELS.get(method, method.replace("gcl", "GCL"))
         lines.append(f"| {study} | {name} | {part['cells'].iloc[0]} | {' | '.join(sides_)} |")
     return "\n".join(lines)

@@ -223,12 +223,12 @@ def study_frame(name: str, folder: str | Path) -> pd.DataFrame:
 def compare(
     frame: pd.DataFrame, measure: str, reference: str = "alcl", by: Sequence[str] = ("dataset", "level")
 ) -> pd.DataFrame:
-    """Every run name of a study table against `reference`, paired by seed, within the cells that `by` makes.
+    """`reference` against every run name of a study table, paired by seed, within the cells that `by` makes.
 
     GCL that was tuned by another measure than this one is left out, and ", by <measure>" is dropped from its name.
 
-    Columns: those of `by`, name, method, seeds (pairs), median (of the name's own values), difference (median of name
-    minus reference over pairs), low, high (its 95 % bootstrap interval).
+    Columns: those of `by`, name, method, seeds (pairs), median (of the name's own values), difference (median of
+    reference minus name over pairs: above 0 the reference is ahead), low, high (its 95 % bootstrap interval).
     """
     if measure not in MEASURES:
         raise ValueError(f"measure must be one of {', '.join(MEASURES)}; got {measure!r}")
@@ -240,7 +240,7 @@ def compare(
         base = part[part["name"] == reference].set_index("seed")[measure]
         for name, own in part.groupby("name", sort=False):
             values = own.set_index("seed")[measure]
-            pairs = pd.concat([values, base], axis=1, join="inner").to_numpy()
+            pairs = pd.concat([base, values], axis=1, join="inner").to_numpy()
             both_diverged = (pairs == float("-inf")).all(axis=1)
             gaps = np.where(both_diverged, 0.0, np.subtract(*pairs.T, where=~both_diverged, out=np.zeros(len(pairs))))
             low, high = bootstrap_interval(gaps)

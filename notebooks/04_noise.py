@@ -44,7 +44,6 @@ import math
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 import torch
 from scipy import integrate, stats
 from scipy.optimize import brentq
@@ -52,7 +51,7 @@ from scipy.optimize import brentq
 from alcl import noise
 from alcl.datasets import load_dataset
 from alcl.densities import GeneralizedT
-from alcl.figures import COLORS, direct_label, image_grid, save, save_table, use_theme
+from alcl.figures import COLORS, LEVEL_COLORS, direct_label, headline, image_grid, save, save_table, use_theme
 from alcl.noise import LEVELS, MixedNoise, StudentTNoise, clamp_for_network, signal_to_noise
 from alcl.parameters import check_parameters
 
@@ -70,7 +69,6 @@ parameters = {"seed": seed, "n_samples": n_samples, "dataset": dataset, "rgb_dat
 gray, colour = load_dataset(dataset), load_dataset(rgb_dataset)
 data = {d.name: d.checksum for d in (gray, colour)}
 noisy_levels = [name for name in LEVELS if name != "none"]
-level_colors = dict(zip(noisy_levels, sns.color_palette("flare", len(noisy_levels)), strict=True))
 
 
 def generator(offset=0):
@@ -263,13 +261,13 @@ exceedance = k / (n_samples + 1)
 bounds = stats.beta.ppf([[0.975], [0.025]], k, n_samples + 1 - k)
 laws = {
     "Gaussian": (math.inf, stats.norm),
-    "dof 3": (3, stats.t(3)),
-    "dof 2": (2, stats.t(2)),
-    "dof 1": (1, stats.t(1)),
+    "3 df": (3, stats.t(3)),
+    "2 df": (2, stats.t(2)),
+    "1 df": (1, stats.t(1)),
 }
 
 # %%
-fig, axes = plt.subplots(1, 4, figsize=(7.4, 2.6), sharey=True)
+fig, axes = plt.subplots(1, 4, figsize=(7.0, 2.6), sharey=True)
 for i, (ax, (name, (dof, law))) in enumerate(zip(axes, laws.items(), strict=True)):
     sample = np.sort(np.abs(draws(StudentTNoise(1.0, dof), offset=20 + i)))[::-1][k - 1]
     reference, low, high = (law.isf(q / 2) for q in (exceedance, *bounds))
@@ -280,7 +278,7 @@ _ = axes[0].set_yticks([0.5, 1, 2], labels=["0.5", "1", "2"])
 _ = axes[0].minorticks_off()
 _ = axes[0].set_ylabel("quantile, sample / scipy")
 _ = fig.supxlabel("exceedance probability", fontsize=9.5)
-_ = fig.suptitle("Samples follow their law into the tail")
+headline(fig, "Samples follow their distribution into the tail")
 _ = save(fig, "fig04a_quantiles", notebook="04_noise", parameters=parameters)
 
 # %% [markdown]
@@ -331,7 +329,7 @@ for name in noisy_levels:
 fig, ax = plt.subplots(figsize=(7.0, 3.6))
 a, rank = np.geomspace(1, 1e4, 200), np.unique(np.geomspace(1, n_samples, 300).astype(int))
 for name in noisy_levels:
-    law, color = LEVELS[name], level_colors[name]
+    law, color = LEVELS[name], LEVEL_COLORS[name]
     e = np.sort(np.abs(draws(law, pixel=0.3) - 0.3))[::-1]
     ax.loglog(e[rank - 1], rank / n_samples, color=color, label=f"_{name}", lw=2)
     asymptote = tail_constant(law) * a**-law.dof
@@ -403,21 +401,22 @@ assert (kurtosis_table <= sizes[:, None]).to_numpy().all()
 # levels a tenfold sample gives an up to tenfold kurtosis.
 
 # %%
-fig, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.2))
+fig, (left, right) = plt.subplots(1, 2, figsize=(7.0, 3.4))
 for name in noisy_levels:
     dashed = (0, (4, 3)) if name == "extreme" else "-"  # it lies on top of high
-    left.loglog(sizes, kurtosis_table[name], color=level_colors[name], ls=dashed, marker="o", ms=3, label=name)
-_ = left.set(xlabel="sample size n", ylabel="sample kurtosis (median of 30)", title="Kurtosis counts the sample")
+    left.loglog(sizes, kurtosis_table[name], color=LEVEL_COLORS[name], ls=dashed, marker="o", ms=3, label=name)
+_ = left.set(xlabel="sample size n", ylabel="sample kurtosis (median of 30)")
 n = np.unique(np.geomspace(1, n_samples, 1000).astype(int))
 for offset in range(4):
     path = draws(StudentTNoise(1.0, 1), offset=10 + offset).cumsum()[n - 1] / n
-    right.semilogx(n, path, color=level_colors["extreme"], lw=1.0, alpha=0.85)
+    right.semilogx(n, path, color=LEVEL_COLORS["extreme"], lw=1.0, alpha=0.85)
 path = draws(StudentTNoise(1.0, 3), offset=10).cumsum()[n - 1] / n
-right.semilogx(n, path, color=level_colors["low"], lw=1.8)
+right.semilogx(n, path, color=LEVEL_COLORS["low"], lw=1.8)
 box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}
-_ = right.text(1.2, 6.8, "four Cauchy samples", color=level_colors["extreme"], bbox=box)
-_ = right.text(1.2, -7.4, "one sample with dof 3", color=level_colors["low"], bbox=box)
-_ = right.set(ylim=(-8, 8), xlabel="sample size n", ylabel="running mean", title="The Cauchy mean never settles")
+_ = right.text(1.2, 6.8, "four Cauchy samples", color=LEVEL_COLORS["extreme"], bbox=box)
+_ = right.text(1.2, -7.4, "one sample with 3 df", color=LEVEL_COLORS["low"], bbox=box)
+_ = right.set(ylim=(-8, 8), xlabel="sample size n", ylabel="running mean")
+headline(fig, "From high noise on, which is Cauchy, neither kurtosis nor mean settles")
 _ = direct_label(left)
 _ = save(fig, "fig04c_moments", notebook="04_noise", parameters=parameters)
 
@@ -441,7 +440,7 @@ for source, picked in zip((gray, colour), chosen, strict=True):
     rows += [[column[i] for column in columns] for i in range(len(picked))]
 fig = plt.figure(figsize=(5.2, 6.2))
 _ = image_grid(fig, rows, titles=levels)
-_ = fig.suptitle("From clean images to two pixels in five replaced")
+headline(fig, "From clean images to two pixels in five replaced")
 _ = save(fig, "fig04d_noise_examples", notebook="04_noise", parameters=parameters, data=data)
 
 # %% [markdown]
@@ -529,14 +528,14 @@ for clip in (False, True):
 # %%
 betas = np.geomspace(1e-8, 10, 40)
 fig, ax = plt.subplots(figsize=(6.4, 3.3))
-for clip, color in ((False, COLORS["alcl"]), (True, COLORS["mse"])):
+for clip, color in ((False, "black"), (True, LEVEL_COLORS["high"])):
     e = residuals("high", clip)
     profile = np.array([negative_log_likelihood(e, 1.2, beta) for beta in betas])
     _ = ax.semilogx(betas, profile, color=color)
     if not clip:
         _ = ax.plot(betas[profile.argmin()], profile.min(), "o", color=color)
-_ = ax.text(1e-6, 3.1, "targets as they are: a minimum", color=COLORS["alcl"])
-_ = ax.text(1e-6, -1.6, "targets clipped to [0, 1]: no minimum", color=COLORS["mse"])
+_ = ax.text(1e-6, 3.1, "targets as they are: a minimum", color="black")
+_ = ax.text(1e-6, -1.6, "targets clipped to [0, 1]: no minimum", color=LEVEL_COLORS["high"])
 _ = ax.set(ylim=(-2.2, 5), xlabel="scale β, at shape α = 1.2", ylabel="negative log-likelihood per pixel")
 _ = ax.set_title("Clipped targets reward a scale of zero")
 _ = save(fig, "fig04e_clipping", notebook="04_noise", parameters=parameters, data={gray.name: gray.checksum})
@@ -571,13 +570,13 @@ pixel = np.arange(image.numel())
 fig, ax = plt.subplots(figsize=(7.0, 3.2))
 _ = ax.axhspan(*noise.NETWORK_RANGE, color="0.94", zorder=0)
 _ = ax.step(pixel, image.flatten(), where="mid", color="0.45", lw=1.0)
-_ = ax.plot(pixel, y.flatten(), "o", color=COLORS["alcl"], ms=4.5, mfc="none")
-_ = ax.plot(pixel, clamp_for_network(y).flatten(), ".", color=COLORS["mse"], ms=4)
+_ = ax.plot(pixel, y.flatten(), "o", color=LEVEL_COLORS["high"], ms=5, mfc="none")
+_ = ax.plot(pixel, clamp_for_network(y).flatten(), ".", color="black", ms=4)
 _ = ax.set_yscale("symlog", linthresh=2, linscale=2)
 ticks = [-100, -10, -1, 0, 1, 2, 10, 100]
 _ = ax.set_yticks(ticks, labels=[f"{tick}" for tick in ticks])
 _ = ax.set(xlabel="pixel of one image, row by row", ylabel="value", xlim=(-1, image.numel()), ylim=(-200, 200))
-rows = (("target y", COLORS["alcl"]), ("network's input", COLORS["mse"]), ("clean", "0.35"))
+rows = (("target y", LEVEL_COLORS["high"]), ("network's input", "black"), ("clean", "0.45"))
 for k, (text, color) in enumerate(rows):
     _ = ax.text(0.01, 0.95 - 0.075 * k, text, color=color, va="center", transform=ax.transAxes)
 _ = ax.set_title("The network sees clamped pixels; the loss sees the target as it is")
@@ -628,7 +627,7 @@ print(fit_table.round(2).to_string())
 assert (fit_table["generalized t, κ = 1"] < fit_table[["Gaussian", "Laplace"]].min(axis=1)).all()
 
 # %%
-fig, axes = plt.subplots(1, 4, figsize=(7.6, 2.9), sharey=True)
+fig, axes = plt.subplots(1, 4, figsize=(7.0, 3.1), sharey=True)
 grid = torch.linspace(-3, 3, 601, dtype=torch.float64)
 for ax, name in zip(axes, noisy_levels, strict=True):
     e = residuals(name, clip=False).numpy()
@@ -640,8 +639,8 @@ for ax, name in zip(axes, noisy_levels, strict=True):
     _ = ax.set(ylim=(1e-3, 30), xlabel="residual", title=name)
 _ = axes[0].set_ylabel("density")
 handles = axes[0].get_legend_handles_labels()
-_ = fig.legend(*handles, loc="outside lower center", ncols=4)
-_ = fig.suptitle("Only the generalized t has room for both the peak and the tail")
+_ = fig.legend(*handles, loc="outside lower center", ncols=4, columnspacing=1.2, handlelength=1.5)
+headline(fig, "Only the generalized t has room for both the peak and the tail")
 _ = save(fig, "fig04g_fit", notebook="04_noise", parameters=parameters, data={gray.name: gray.checksum})
 
 # %% [markdown]
@@ -691,7 +690,7 @@ rows = [[x] + [law(x, generator(6)) for law in other.values()] for x in (flat, d
 fig = plt.figure(figsize=(6.6, 2.7))
 titles = ["clean", "Gaussian", "Laplace", "contaminated\nGaussian", "stable 1.5", "Cauchy"]
 _ = image_grid(fig, rows, titles=titles)
-_ = fig.suptitle("One interquartile range, five tails")
+headline(fig, "One interquartile range, five tails")
 _ = save(fig, "fig04h_other_laws", notebook="04_noise", parameters=parameters, data={gray.name: gray.checksum})
 
 # %% [markdown]
@@ -717,12 +716,12 @@ assert (np.diff(path[:, 1]) < 0).all()
 
 # %%
 fig, ax = plt.subplots(figsize=(5.4, 3.2))
-_ = ax.fill_between(times, path[:, 0], path[:, 2], color=level_colors["moderate"], alpha=0.25, lw=0)
-_ = ax.plot(times, path[:, 1], color=level_colors["extreme"])
-_ = ax.text(0.66, path[6, 1] + 0.5, "median", color=level_colors["extreme"])
+_ = ax.fill_between(times, path[:, 0], path[:, 2], color=LEVEL_COLORS["moderate"], alpha=0.25, lw=0)
+_ = ax.plot(times, path[:, 1], color=LEVEL_COLORS["extreme"], label="median")
 _ = ax.text(0.1, -14, "band: 5 % to 95 % of images", color="0.35")
 _ = ax.set(xlabel="time t, from level low to level extreme", ylabel="SNR (dB)")
 _ = ax.set_title("A drifting level lowers the SNR without a jump")
+_ = direct_label(ax)
 _ = save(fig, "fig04i_drift", notebook="04_noise", parameters=parameters, data={gray.name: gray.checksum})
 
 # %% [markdown]

@@ -47,7 +47,7 @@ from matplotlib.lines import Line2D
 from alcl import analysis, claims
 from alcl.datasets import DATASETS
 from alcl.experiments import BENCHMARK, EMBEDDED, study_store
-from alcl.figures import COLORS, LABELS, figures_dir, save, save_table, use_theme
+from alcl.figures import COLORS, DATASET_MARKERS, LABELS, figures_dir, headline, save, save_table, use_theme
 from alcl.noise import LEVELS
 from alcl.parameters import check_parameters, checkout, records_dir
 
@@ -144,7 +144,6 @@ table = pd.concat(
 panels = {"gray": 2, "RGB": 3}  # kind -> dimensions of an image's shape
 reported = {"gray": "5", "RGB": "6"}
 numbers = {claim["id"]: 100 * claim["number"] for claim in claims.load_claims() if "number" in claim}
-markers = dict(zip(runs, "osD^vP", strict=True))
 
 
 # %%
@@ -160,7 +159,7 @@ def gains(ax, kind):
         _ = ax.vlines(x, 100 * rows["low"], 100 * rows["high"], color=COLORS[rival], lw=1.3)
         for at, value, seeds in zip(x, 100 * rows["difference"], rows["seeds"], strict=True):
             face = COLORS[rival] if seeds >= len(analysis.SEEDS) else "white"
-            _ = ax.plot(at, value, markers[name], color=COLORS[rival], mfc=face, ms=5, zorder=3)
+            _ = ax.plot(at, value, DATASET_MARKERS.get(name, "*"), color=COLORS[rival], mfc=face, ms=5, zorder=3)
     number = numbers[reported[kind]]
     _ = ax.hlines(number, 2.6, 4.45, color="black", lw=2)
     _ = ax.annotate(f"abstract: up to +{number:.2f}", (2.55, number), ha="right", va="bottom")
@@ -169,15 +168,20 @@ def gains(ax, kind):
 
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.9), sharey=True)
+names = {"mse": "MSE", "gcl": "tuned GCL"}
+figure, axes = plt.subplots(1, 2, figsize=(7.0, 4.1), sharey=True)
 for ax, kind in zip(axes, panels, strict=True):
     gains(ax, kind)
-axes[0].set_ylabel("accuracy gained, points")
+axes[0].set_ylabel("ALCL minus its rival, accuracy in points\n(> 0: ALCL is ahead)")
 handles = [Line2D([], [], color=COLORS[rival], lw=2, label=f"ALCL minus {LABELS[rival]}") for rival in ("mse", "gcl")]
 for name in dict.fromkeys(table["dataset"]):
-    handles.append(Line2D([], [], marker=markers[name], color="0.3", lw=0, label=name))
+    handles.append(Line2D([], [], marker=DATASET_MARKERS.get(name, "*"), color="0.3", lw=0, label=name))
 _ = figure.legend(handles=handles, loc="outside lower center", ncols=4)
-figure.suptitle("What ALCL gains in accuracy over MSE and over tuned GCL", x=0.01, ha="left")
+spans = 100 * table.groupby("rival")["difference"].agg(["min", "max"])
+texts = [
+    f"{spans['min'][r]:+.1f} to {spans['max'][r]:+.1f} points over {n}" for r, n in names.items() if r in spans.index
+]
+headline(figure, f"In accuracy ALCL gains {', '.join(texts)}")
 _ = save(figure, "fig07a_headline", notebook=NOTEBOOK, **source)
 
 # %% [markdown]

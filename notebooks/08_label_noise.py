@@ -109,13 +109,13 @@ for kind, rate in noises:
     print(f"{kind:10s} rate {rate}: {(noisy != labels).double().mean():.3f} of all labels are wrong")
 
 # %%
-fig, axes = plt.subplots(1, 3, figsize=(7.2, 2.7), sharey=True)
+fig, axes = plt.subplots(1, 3, figsize=(7.0, 2.7), sharey=True)
 for ax, (kind, _) in zip(axes, noises, strict=True):
     image = ax.imshow(counted[kind], cmap="magma_r", vmin=0, vmax=1)
     ax.set(title=kind, xlabel="label given", xticks=range(0, 10, 3), yticks=range(0, 10, 3))
 axes[0].set_ylabel("true class")
 _ = fig.colorbar(image, ax=axes, shrink=0.8, label="share")
-_ = fig.suptitle("A rate of 0.4, in three different ways")
+figures.headline(fig, "A rate of 0.4, in three different ways")
 _ = figures.save(fig, "fig08a_noises", notebook="08_label_noise", data={"digits": digits.checksum})
 
 # %% tags=["nbval-check-output"]
@@ -158,35 +158,32 @@ p_y = torch.linspace(0.002, 0.998, 400, dtype=torch.float64)
 logits = torch.stack([p_y, *[(1 - p_y) / 9] * 9], 1).log().requires_grad_()
 first = torch.zeros(len(p_y), dtype=torch.int64)
 shown = ("ce", "gce", "mae", "nce", "nce_rce", "jal_ce")
-values, pulls = {}, {}
+pulls = {}
 for name in shown:
     loss = make_classification_loss(METHODS[name][0], **METHODS[name][1], reduction="none")(logits, first)
     (gradient,) = torch.autograd.grad(loss.sum(), logits)
-    values[name], pulls[name] = loss.detach(), -gradient[:, 0]
-
-# %%
-fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.2))
-for name in shown:
-    width = 2.4 if name == "jal_ce" else 1.5
-    span = values[name] - values[name][-1]
-    _ = left.plot(p_y, span, color=COLORS[name], lw=width, label=NAMES[name])
-    _ = right.plot(p_y, pulls[name], color=COLORS[name], lw=width, label=NAMES[name])
-_ = right.axvline(0.1, color="0.6", lw=0.8, ls=":")
-_ = left.set(
-    xlabel="probability of the given label", ylabel="loss above its least value", title="What each loss charges"
-)
-_ = left.set_ylim(0, 7)
-_ = right.set(xlabel="probability of the given label", ylabel="pull on its logit", title="... and how hard it pulls")
-_ = figures.direct_label(left)
-_ = right.annotate("where training begins", (0.12, 2.35), fontsize=8.5, color="0.4")
-_ = fig.suptitle("MAE hardly pulls where training begins, CE pulls hardest there")
-_ = figures.save(fig, "fig08b_losses", notebook="08_label_noise")
+    pulls[name] = -gradient[:, 0]
 
 # %% tags=["nbval-check-output"]
 start = int((p_y - 0.1).abs().argmin())
 ratio = {name: (pulls[name][start] / pulls["mae"][start]).item() for name in shown}
 assert ratio["ce"] > 4
+assert max(ratio, key=ratio.get) == "ce"
 print("pull at the start of training, over MAE's:", ", ".join(f"{NAMES[n]} {r:.1f}" for n, r in ratio.items()))
+
+# %%
+fig, ax = plt.subplots(figsize=(7.0, 3.4))
+labels = {"nce_rce": (0.5, 5), "jal_ce": (0.5, 5), "ce": (0.3, 5), "mae": (0.7, 5), "gce": (0.5, -12), "nce": (0.25, 3)}
+for name, (at, up) in labels.items():
+    _ = ax.plot(p_y, pulls[name], color=COLORS[name], lw=2.4 if name == "jal_ce" else 1.5)
+    look = {"color": COLORS[name], "fontweight": "bold"}
+    where = (at, pulls[name][int((p_y - at).abs().argmin())].item())
+    _ = ax.annotate(NAMES[name], where, (0, up), textcoords="offset points", ha="center", **look)
+_ = ax.axvline(0.1, color="0.6", lw=0.8, ls=":")
+_ = ax.annotate("where training begins", (0.11, 2.5), fontsize=9, color="0.4")
+_ = ax.set(xlabel="probability of the given label", ylabel="pull on its logit", ylim=(-0.05, 2.65))
+figures.headline(fig, f"Where training begins CE pulls hardest, {ratio['ce']:.1f} times as hard as MAE")
+_ = figures.save(fig, "fig08b_losses", notebook="08_label_noise")
 
 # %% [markdown]
 # Cross-entropy pulls with $1 - p_y$: the less it believes a label the harder it pulls, and wrong labels are those that
@@ -321,8 +318,10 @@ points = points[(points["q"] == 2) & points["margin"].between(0.03, 30)]
 fig, ax = plt.subplots(figsize=(5.2, 3.0))
 _ = ax.scatter(points["margin"], points["height"], s=9, c=points["holds"].map({True: "#D55E00", False: "#0072B2"}))
 _ = ax.axvline(1, color="0.4", lw=0.8)
-_ = ax.set(xscale="log", xlabel="(w_m / w_n) / its threshold", ylabel="largest p of the minimiser")
-_ = ax.set_title("Past its threshold, AMSE believes one label entirely")
+for x, text, color in ((0.075, "condition fails", "#0072B2"), (1.2, "condition holds", "#D55E00")):
+    _ = ax.annotate(text, (x, 0.93), color=color)
+_ = ax.set(xscale="log", xlabel="$w_m / w_n$ over its threshold", ylabel="largest $p$ of the minimiser")
+figures.headline(fig, "Past the threshold AMSE's minimiser puts all probability on one label")
 _ = figures.save(fig, "fig08c_condition", notebook="08_label_noise")
 
 # %% [markdown]
@@ -361,12 +360,13 @@ assert asymmetry_condition(torch.tensor(w), 30.0).holds
 # %%
 rates = np.linspace(0.0, 0.89, 90)
 weights = np.where(np.arange(10) == 0, 1 - rates[:, None], rates[:, None] / 9)
-curves = {"CE": (weights[:, 0], COLORS["ce"])}
+curves = {"CE, and AMSE with a = 1": (weights[:, 0], COLORS["ce"])}
+assert np.allclose(weights[:, 0], amse_minimiser(torch.tensor(weights), 1.0)[:, 0])
 power = weights ** (1 / 0.3)
 curves["GCE, q = 0.7"] = (power[:, 0] / power.sum(1), COLORS["gce"])
-for a, color in ((1.0, "0.75"), (3.0, "0.5"), (9.0, "0.25"), (30.0, COLORS["jal_ce"])):
+for a, color in ((3.0, "0.6"), (9.0, "0.25"), (30.0, COLORS["jal_ce"])):
     curves[f"AMSE, a = {a:g}"] = (amse_minimiser(torch.tensor(weights), a)[:, 0].numpy(), color)
-fig, ax = plt.subplots(figsize=(6.2, 3.2))
+fig, ax = plt.subplots(figsize=(7.0, 3.2))
 for label, (height, color) in curves.items():
     _ = ax.plot(100 * rates, height, color=color, label=label, lw=2.4 if "30" in label else 1.5)
 _ = ax.set(
@@ -515,41 +515,54 @@ medians.rename(index=NAMES, level="method").round(3)
 
 
 # %%
-def dots(datasets, height):
-    """A row of panels a data set, a column a noise: every seed's accuracy a point, the median a bar."""
-    noises = [f"{kind} {rate}" for kind, rate in sorted(label_experiments.CELLS, reverse=True)]
-    size = {"figsize": (7.4, height), "sharey": True, "sharex": "row", "squeeze": False}
-    fig, axes = plt.subplots(len(datasets), len(noises), **size)
-    for (row, dataset), (column, noise) in itertools.product(enumerate(datasets), enumerate(noises)):
-        ax, here = axes[row, column], everything[(everything["dataset"] == dataset) & (everything["cell"] == noise)]
-        for y, (method, color) in enumerate(reversed(COLORS.items())):
-            part = 100 * here[here["method"] == method]["accuracy"]
-            _ = ax.plot(part, [y] * len(part), "o", color=color, ms=4, alpha=0.7, mew=0)
-            _ = ax.plot([part.median()], [y], "|", color="0.15", ms=9)
-        _ = ax.grid(axis="y", color="0.9", lw=0.8)
-        heading = [dataset] * (column == 0 and len(datasets) > 1) + noise.split() * (row == 0)
-        _ = ax.set_title("\n".join(heading), fontsize=9.5)
-    names = [NAMES[method] for method in reversed(COLORS)]
-    _ = axes[0, 0].set(yticks=range(len(names)), yticklabels=names, ylim=(-0.6, len(names) - 0.4))
-    _ = fig.supxlabel("accuracy on clean test labels, % (a point a seed, a bar the median)", fontsize=9.5)
-    return fig
+NOISES = [f"{kind} {rate}" for kind, rate in sorted(label_experiments.CELLS, reverse=True)]
+
+
+def dots(ax, dataset, noise):
+    """Every seed's accuracy a point, the median a bar; a row per loss."""
+    here = everything[(everything["dataset"] == dataset) & (everything["cell"] == noise)]
+    for y, (method, color) in enumerate(reversed(COLORS.items())):
+        part = 100 * here[here["method"] == method]["accuracy"]
+        _ = ax.plot(part, [y] * len(part), "o", color=color, ms=4, alpha=0.7, mew=0)
+        _ = ax.plot([part.median()], [y], "|", color="0.15", ms=9)
+    _ = ax.grid(axis="y", color="0.9", lw=0.8)
+    _ = ax.set_title(noise.replace(" ", "\n"), fontsize=9.5)
 
 
 # %%
 lowest = everything.groupby(["dataset", "cell", "method"])["accuracy"].median().unstack().idxmin(axis=1)
 if "digits" in lowest:
     assert (lowest["digits"].drop("asymmetric 0.4", errors="ignore") == "ce").all()
-    fig = dots(["digits"], 3.2)
-    _ = fig.suptitle("Digits: cross-entropy is last, except under asymmetric noise")
+    fig, axes = plt.subplots(1, len(NOISES), figsize=(7.0, 3.2), sharey=True, sharex=True)
+    for ax, noise in zip(axes, NOISES, strict=True):
+        dots(ax, "digits", noise)
+    names = [NAMES[method] for method in reversed(COLORS)]
+    _ = axes[0].set(yticks=range(len(names)), yticklabels=names, ylim=(-0.6, len(names) - 0.4))
+    _ = fig.supxlabel("accuracy on clean test labels, % (one point per seed; bar: the median)", fontsize=9.5)
+    figures.headline(fig, "Digits: cross-entropy is last, except under asymmetric noise")
     _ = figures.save(fig, "fig08e_digits", notebook="08_label_noise", **origin)
+
+# %% [markdown]
+# The larger images, by medians over seeds (all of them, with intervals, are in `table08c_all_losses`):
 
 # %%
 mirrors = [name for name in ("mnist", "fashion_mnist", "cifar10") if name in lowest]
-if mirrors:
+rows = [(d, noise) for d, noise in itertools.product(mirrors, NOISES) if noise in medians.columns]
+if rows:
+    fig, ax = plt.subplots(figsize=(7.0, 1.4 + 0.22 * len(rows)))
+    for y, (dataset, noise) in enumerate(rows):
+        part = 100 * medians.loc[dataset, noise].dropna()
+        _ = ax.plot(part, [y] * len(part), "o", color="0.75", ms=4)
+        for method, marker in (("ce", "s"), ("gce", "^"), ("jal_ce", "o")):
+            _ = ax.plot(part.get(method), y, marker, color=COLORS[method], ms=6, label=NAMES[method] if not y else "_")
+        _ = ax.axhline(y - 0.5, color="0.4" if y and not y % len(NOISES) else "0.93", lw=0.8, zorder=0)
+    _ = ax.plot([], [], "o", color="0.75", ms=4, label="each other loss")
+    _ = ax.set_yticks(range(len(rows)), [", ".join(row) for row in rows])
+    _ = ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel="median accuracy on clean test labels, %")
+    _ = fig.legend(loc="outside lower center", ncols=4)
     both = medians.loc[mirrors].unstack("method").stack("cell", future_stack=True)[["ce", "jal_ce"]].dropna()
     ahead = int((both["jal_ce"] > both["ce"]).sum())
-    fig = dots(mirrors, 0.8 + 2.3 * len(mirrors))
-    _ = fig.suptitle(f"Larger images: JAL-CE's median is above cross-entropy's in {ahead} of {len(both)} cells")
+    figures.headline(fig, f"Larger images: JAL-CE is above cross-entropy in {ahead} of {len(both)} conditions")
     _ = figures.save(fig, "fig08h_mirrors", notebook="08_label_noise", **origin)
 
 # %%
@@ -636,7 +649,7 @@ table.round(2)
 
 # %%
 cells = sorted({(row.dataset, row.cell) for row in table.itertuples()}, reverse=True)
-fig, axes = plt.subplots(1, max(len(cells), 1), figsize=(7.4, 2.9), sharey=True, squeeze=False)
+fig, axes = plt.subplots(1, max(len(cells), 1), figsize=(7.0, 3.0), sharey=True, sharex=True, squeeze=False)
 for ax, key in zip(axes[0], cells, strict=False):
     part = table[(table["dataset"] == key[0]) & (table["cell"] == key[1])].set_index("what")
     for y, what in enumerate(list(comparisons)[::-1]):
@@ -646,9 +659,13 @@ for ax, key in zip(axes[0], cells, strict=False):
             _ = ax.hlines(y, row["low"], row["high"], color=color, lw=1.8)
             _ = ax.plot(row["difference"], y, "o", color=color, ms=5)
     _ = ax.axvline(0, color="0.3", lw=0.8)
-    _ = ax.set(xlabel="points of accuracy", title=f"{key[0]}\n{key[1]}")
+    _ = ax.set_title("\n".join((key[0], *key[1].split())), fontsize=9.5)
     _ = ax.set_yticks(range(len(comparisons)), list(comparisons)[::-1])
-_ = fig.suptitle("What the loss does, what the decay does, and both at once")
+_ = fig.supxlabel("accuracy, points (> 0: JAL-CE, or L1 decay, is ahead)", fontsize=9.5)
+sizes = table["difference"].abs().groupby(table["what"].str.split().str[0]).max()
+if {"loss", "decay"} <= set(sizes.index):
+    moved = f"by up to {sizes['loss']:.1f} points, the decay alone by at most {sizes['decay']:.1f}"
+    figures.headline(fig, f"The loss alone moves accuracy {moved}")
 if len(table):
     _ = figures.save(fig, "fig08f_confound", notebook="08_label_noise", **source)
 
@@ -659,7 +676,7 @@ if len(table):
 # %%
 matched = core_frame[core_frame["decay"] == "l2"]
 shown_sets = sorted(matched["dataset"].unique(), reverse=True)
-fig, axes = plt.subplots(2, 2, figsize=(7.2, 4.4), sharey="row", squeeze=False)
+fig, axes = plt.subplots(2, 2, figsize=(7.0, 4.4), sharey="row", squeeze=False)
 for (row, measure), (column, dataset) in itertools.product(enumerate(("accuracy", "memorised")), enumerate(shown_sets)):
     ax = axes[row, column]
     for (method, cell), part in matched[matched["dataset"] == dataset].groupby(["method", "cell"]):
@@ -669,10 +686,12 @@ for (row, measure), (column, dataset) in itertools.product(enumerate(("accuracy"
     _ = ax.set(title=dataset if row == 0 else None, ylabel="")
     _ = ax.set_xlabel("epoch" if row else "")
 _ = axes[0, 0].set_ylabel("accuracy, %")
-_ = axes[1, 0].set_ylabel("wrong labels repeated, %")
+_ = axes[1, 0].set_ylabel("wrong labels\nrepeated, %")
 _ = fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-_ = fig.suptitle("Epoch by epoch: learning the truth, and repeating the noise")
 if len(matched):
+    last = 100 * matched.groupby(["method", "dataset", "cell"])["memorised"].median()
+    texts = [f"{last[m].min():.0f} to {last[m].max():.0f} %" for m in ("ce", "jal_ce")]
+    figures.headline(fig, f"In the end cross-entropy repeats {texts[0]} of the wrong labels, JAL-CE {texts[1]}")
     _ = figures.save(fig, "fig08g_curves", notebook="08_label_noise", **source)
 
 # %% [markdown]

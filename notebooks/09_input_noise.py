@@ -55,6 +55,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.lines import Line2D
 from scipy import stats
 from torch import nn
 from torch.nn import functional as F
@@ -313,25 +314,45 @@ for config, record in plain:
 curves = pd.DataFrame(rows)
 
 
+# %% [markdown]
+# Some networks under stability training collapse. The distance of the two views' features is least, namely zero, where
+# all features are equal; such a network guesses blindly, at a loss of $\log 10$. Counted below; they stay in every
+# median.
+
+# %%
+COLLAPSED = {"color": "0.2", "ls": ":", "lw": 1.3, "zorder": 4}  # how such a network is drawn
+keys = ["dataset", "training", "seed"]
+rows = [
+    (config.dataset, config.training, config.seed, record["metrics"]["curvature"]["loss"]) for config, record in plain
+]
+blind = (pd.DataFrame(rows, columns=[*keys, "loss"]).set_index(keys)["loss"] - np.log(10)).abs() < 0.01
+assert not blind.drop("stability", level="training").any()
+blind[blind].groupby("dataset").size().rename("networks that collapsed, all under stability training")
+
+
 # %%
 def robustness_figure(dataset):
-    """Accuracy against level, a panel a perturbation: medians over seeds, and every network as a thin line."""
+    """Accuracy against level, a panel per perturbation: medians over seeds, networks thin, collapsed ones dotted."""
     own = curves[curves["dataset"] == dataset]
-    fig, axes = plt.subplots(2, 3, figsize=(7.4, 4.8), sharey=True)
+    fig, axes = plt.subplots(2, 3, figsize=(7.0, 4.9), sharey=True)
     for ax, name in zip(axes.flat, PERTURBATIONS, strict=True):
-        ax.set(title=name, xlabel="level", ylabel="accuracy, %" if name in ("gaussian", "resampling") else "")
+        _ = ax.set(title=name, xlabel="level", ylabel="accuracy, %" if ax in axes[:, 0] else "")
         for training in TRAININGS:
             part = own[(own["perturbation"] == name) & (own["training"] == training)]
             lines = 100 * part.pivot(index="level", columns="seed", values="accuracy")
-            ax.plot(lines, color=LOOKS[training], alpha=0.3, lw=0.5)
-            ax.plot(lines.median(axis=1), color=LOOKS[training], label=training, marker=".")
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+            for seed, line in lines.items():
+                thin = {"color": LOOKS[training], "alpha": 0.3, "lw": 0.5}
+                _ = ax.plot(line, **COLLAPSED if blind[dataset, training, seed] else thin)
+            _ = ax.plot(lines.median(axis=1), color=LOOKS[training], label=training, marker=".")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    handles.append(Line2D([], [], **COLLAPSED))
+    known = f"each of the {int(blind[dataset].sum())} collapsed networks (stability)"
+    _ = fig.legend(handles, [*labels, known], loc="outside lower center", ncols=3)
     return fig
 
 
 # %%
 # accuracy of every network: on clean images, and the mean over the four levels of each perturbation
-keys = ["dataset", "training", "seed"]
 clean = curves[curves["number"] == 0].groupby(keys)["accuracy"].first().rename("clean images")
 by_run = curves[curves["number"] > 0].groupby([*keys, "perturbation"])["accuracy"].mean().unstack()[list(PERTURBATIONS)]
 robustness = pd.concat([clean, by_run], axis=1).groupby(["dataset", "training"]).median()
@@ -345,8 +366,10 @@ for dataset, name in (("digits", "fig09a_robustness"), ("mnist", "fig09d_robustn
         continue
     first = int((robustness.loc[dataset][list(PERTURBATIONS)].idxmax() == "discriminative").sum())
     fig = robustness_figure(dataset)
-    title = f"{dataset}: the discriminative loss keeps most under {first} of {len(PERTURBATIONS)} perturbations"
-    _ = fig.suptitle(title)
+    title = (
+        f"{dataset}: over all levels the discriminative loss leads under {first} of {len(PERTURBATIONS)} perturbations"
+    )
+    figures.headline(fig, title)
     _ = figures.save(fig, name, **source([pair for pair in plain if pair[0].dataset == dataset]))
 
 # %% [markdown]
@@ -370,32 +393,35 @@ _ = figures.save_table(table, "table09b_curvature", **source(plain))
 table.round(3)
 
 # %%
-fig, axes = plt.subplots(len(DATASETS), 2, figsize=(7.2, 0.6 + 2.6 * len(DATASETS)), squeeze=False)
-for (left, right), dataset in zip(axes, DATASETS, strict=True):
+fig, axes = plt.subplots(1, max(len(DATASETS), 1), figsize=(7.0, 3.4), sharey=True, squeeze=False)
+rho = {}
+for ax, dataset in zip(axes[0], DATASETS, strict=True):
     own = bends.loc[dataset]
     for training in TRAININGS:
         part = own.loc[training]
-        _ = left.plot(part["trace"], part["robust"], "o", color=LOOKS[training], label=training, ms=4)
-        _ = right.plot(part["half sigma^2 tr H"], part["noise_adds"], "o", color=LOOKS[training], ms=4)
-    rho = stats.spearmanr(-own["trace"], own["robust"]).statistic
-    more = int((own["noise_adds"] > own["half sigma^2 tr H"]).sum())
-    _ = right.axline((0, 0), slope=1, color="0.6", lw=0.8, ls="--")
-    _ = left.set(xlabel="mean tr H in the input", ylabel="mean accuracy, all perturbations, %")
-    _ = right.set(xlim=(0, None), ylim=(0, None), xlabel="σ²/2 · tr H", ylabel="what noise adds to the loss")
-    _ = left.set_title(f"{dataset}: flat and robust,\nrank correlation {rho:.2f}")
-    _ = right.set_title(f"{dataset}: noise adds more than\nthe trace says in {more} of {len(own)}")
+        _ = ax.plot(part["trace"], part["robust"], "o", color=LOOKS[training], label=training, ms=4)
+    rho[dataset] = stats.spearmanr(-own["trace"], own["robust"]).statistic
+    _ = ax.annotate(
+        f"{int(blind[dataset].sum())} collapsed",
+        (0, own["robust"].min()),
+        (6, 0),
+        textcoords="offset points",
+        va="center",
+    )
+    _ = ax.set(title=dataset, xlabel="mean tr H in the input")
+_ = axes[0, 0].set_ylabel("accuracy, mean over\nall perturbations, %")
+assert max(map(abs, rho.values()), default=0) < 0.3
+found = " and ".join(f"{value:.2f} on {dataset}" for dataset, value in rho.items())
+figures.headline(fig, f"Flat networks need not be robust: rank correlation of flatness and accuracy {found}")
 _ = fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
 _ = figures.save(fig, "fig09b_curvature", **source(plain))
 
 # %% [markdown]
-# Some networks under stability training have no curvature at all. The distance of the two views' features is least,
-# namely zero, where all features are equal; such a network guesses blindly, at a loss of $\log 10$. Counted below; they
-# stay in every median.
+# The collapsed networks have no curvature at all. And noise adds more to the loss than half the trace says:
 
 # %%
-blind = (bends["loss"] - np.log(10)).abs() < 0.01
-assert not blind.drop("stability", level="training").any()
-blind[blind].groupby("dataset").size().rename("networks that collapsed, all under stability training")
+more = (bends["noise_adds"] > bends["half sigma^2 tr H"]).groupby("dataset").agg(["sum", "size"])
+more.set_axis(["networks to which noise adds more than the trace says", "of"], axis=1)
 
 # %% [markdown]
 # The claim has three parts. Each is tested against clean-only training, seed by seed: the median paired difference with
@@ -512,25 +538,29 @@ summary = errors.groupby(["loss", "noise"])["error"].median().unstack("noise").l
 summary.columns = ["error, no noise", "error, Cauchy noise"]
 beyond = by_split.sub(by_split["ALCL"], axis=0)  # above 0: ALCL is better
 ends = {name: bootstrap_interval(values.to_numpy()) for name, values in beyond.items()}
-summary["minus ALCL"] = beyond.median()
+summary["ALCL smaller by"] = beyond.median()
 summary["low"], summary["high"] = ({name: end[i] for name, end in ends.items()} for i in (0, 1))
 summary["ALCL better in"] = [f"{int((values > 0).sum())} of {len(values)}" for _, values in beyond.items()]
 _ = figures.save_table(summary, "table09c_regression", **source(fits))
 summary.round(2)
 
 # %%
-order = summary["error, Cauchy noise"].sort_values(ascending=False)
-fig, ax = plt.subplots(figsize=(6.4, 3.4))
-for y, name in enumerate(order.index):
-    color = figures.COLORS["alcl"] if name == "ALCL" else "0.45"
-    _ = ax.plot(by_split[name], [y] * len(by_split), ".", color=color, alpha=0.4)
-    _ = ax.plot(order[name], y, "o", color=color, ms=6)
+order = summary.drop("ALCL").sort_values("ALCL smaller by")
+fig, ax = plt.subplots(figsize=(7.0, 3.4))
+for y, (name, row) in enumerate(order.iterrows()):
+    sure = row["low"] > 0 or row["high"] < 0
+    _ = ax.plot(beyond[name], [y] * len(beyond), ".", color="0.8")
+    _ = ax.hlines(y, row["low"], row["high"], color="0.25", lw=1.8)
+    _ = ax.plot(row["ALCL smaller by"], y, "o", color="0.25", mfc="0.25" if sure else "white", ms=6)
+_ = ax.axvline(0, color=figures.COLORS["alcl"], lw=2.4, zorder=0)
+_ = ax.set_xscale("symlog", linthresh=1.0)
 _ = ax.set_yticks(range(len(order)), order.index)
-_ = ax.set(xscale="log", xlabel="mean absolute error on clean test targets (points: splits)")
-_ = ax.set_xticks(marks := [50, 70, 100, 200, 500, 1000, 2000], [str(mark) for mark in marks])
-_ = ax.minorticks_off()
-ahead, behind = int((summary["high"] < 0).sum()), int((summary["low"] > 0).sum())
-_ = ax.set_title(f"Cauchy noise: of {len(order) - 1} losses ALCL is ahead of {behind}, behind {ahead}", x=-0.2)
+_ = ax.set_xticks(marks := [-10, -1, 0, 1, 10, 100, 1000], [f"{mark:+d}" if mark else "0" for mark in marks])
+_ = ax.set_xlabel("mean absolute error on clean test targets, minus ALCL's (> 0: ALCL is ahead)\n"
+                  "point: median; bar: 95 % interval; gray: every split")  # fmt: skip
+ahead, behind = int((order["low"] > 0).sum()), int((order["high"] < 0).sum())
+title = f"Heavy-tailed targets: ALCL is ahead of {ahead} of {len(order)} losses and behind {behind}, the rest is open"
+figures.headline(fig, title)
 _ = figures.save(fig, "fig09c_regression", **source(fits))
 
 # %% [markdown]

@@ -43,6 +43,18 @@ def test_figures_and_table_can_be_drawn_again_from_the_record(quick, monkeypatch
     assert (quick / "table11_speed.csv").read_bytes() == files["table11_speed.csv"]
 
 
+def test_the_figures_show_every_size_and_shape_measured(quick):
+    result = json.loads((quick / "records" / "bench.json").read_text())
+    sizes, beside = bench.draw(result)
+    ours = [row for row in result["rows"] if row["what"] == "elements" and row["loss"] == bench.OURS]
+    (line,) = [line for line in sizes.axes[0].lines if line.get_label() == bench.OURS]
+    assert list(line.get_xdata()) == [row["shape"][0] for row in ours]
+    assert list(line.get_ydata()) == pytest.approx([1e6 * row["value"] / row["shape"][0] for row in ours])  # ms to ns
+    assert [text.get_text() for text in sizes.axes[0].texts][: len(ours)] == [f"×{row['ratio']:.1f}" for row in ours]
+    drawn = sorted(float(line.get_xdata()[0]) for line in beside.axes[0].lines if len(line.get_xdata()) == 1)
+    assert drawn == pytest.approx(sorted(row["ratio"] for row in result["rows"] if row["what"] == "loss"))
+
+
 def test_without_a_record_nothing_is_drawn_and_nothing_breaks(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ALCL_FIGURES", str(tmp_path))
     assert bench.main(["--draw"]) == 0

@@ -22,6 +22,8 @@ from matplotlib.colors import to_rgb
 from scipy.optimize import minimize
 
 from alcl import figures
+from alcl.datasets import DATASETS
+from alcl.noise import LEVELS
 
 METHODS = ["mse", "l1", "huber", "cauchy", "gcl", "gcl_kept", "student_t", "barron", "alcl", "alcl_kappa", "clean"]
 # Machado, Oliveira & Fernandes (2009), severity 1, acting on linear RGB.
@@ -202,6 +204,18 @@ def test_direct_labels_a_hair_apart_make_room_for_each_other():
     plt.close(figure)
 
 
+@pytest.mark.parametrize("width", [3.4, 7.0])
+def test_a_headline_fits_its_figure(width):
+    with plt.rc_context():
+        figures.use_theme()
+        figure, _ = plt.subplots(figsize=(width, 2))
+        figures.headline(figure, "Under drift each setting of GCL loses somewhere, by up to 18 dB, and wins ELSEWHERE")
+        figure.draw_without_rendering()
+        box = figure._suptitle.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+        plt.close(figure)
+
+
 def test_image_grid_draws_gray_and_color_and_clips():
     figure = plt.figure()
     gray, color = torch.full((1, 4, 4), 1.7, requires_grad=True), np.zeros((3, 4, 4), dtype=np.float32)
@@ -231,35 +245,77 @@ def test_image_grid_refuses_before_drawing(rows, titles, message):
     plt.close(figure)
 
 
-def test_number_grid_writes_every_number_and_marks_the_sure_ones():
-    figure, ax = plt.subplots()
-    numbers = pd.DataFrame([[1.5, np.nan], [-9.0, 0.0]], index=["a", "b"], columns=["one", "two"])
-    figures.number_grid(ax, numbers, numbers == 1.5, limit=2)
-    written = {text.get_text(): text.get_fontweight() for text in ax.texts}
-    assert written == {"+1.50": "bold", "-9.00": "normal", "+0.00": "normal"}
-    assert [t.get_text() for t in ax.get_xticklabels() + ax.get_yticklabels()] == ["one", "two", "a", "b"]
-    up, _, down, zero = ax.collections[0].get_facecolors()
-    assert up[0] > up[2]  # ALCL's orange
-    assert down[2] > down[0]  # MSE's blue
-    assert zero == pytest.approx(1, abs=0.01)
-    plt.close(figure)
+def dots(rows, **options):
+    """The axes of `difference_dots` for rows of (name, dataset, difference, sure, level)."""
+    _, ax = plt.subplots()
+    table = pd.DataFrame(rows, columns=["name", "dataset", "difference", "sure", "level"])
+    given = {"rows": {"a": "first", "b": "second"}, "colors": figures.LEVEL_COLORS} | options
+    figures.difference_dots(ax, table, by="level", label="PSNR, dB", **given)
+    return ax
 
 
-def test_number_grid_swaps_colours_where_less_is_better():
-    figure, ax = plt.subplots()
-    figures.number_grid(ax, pd.DataFrame([[-1.0]]), pd.DataFrame([[True]]), limit=-1)
-    red, _, blue, _ = ax.collections[0].get_facecolors()[0]
-    assert red > blue
-    plt.close(figure)
+def points(ax):
+    """Every point as (difference, row, filled, marker, colour)."""
+    lines = [line for line in ax.lines if line.get_marker() not in ("None", None, "")]
+    return [
+        (*(round(float(v[0])) if k else float(v[0]) for k, v in enumerate(line.get_data())),
+         line.get_markerfacecolor() == line.get_color(), line.get_marker(), line.get_color())
+        for line in lines
+    ]  # fmt: skip
 
 
-def test_number_grid_refuses_before_drawing():
-    figure, ax = plt.subplots()
-    with pytest.raises(ValueError, match="sure: must have the shape"):
-        figures.number_grid(ax, pd.DataFrame([[1.0]]), pd.DataFrame([[True, False]]))
-    with pytest.raises(ValueError, match="limit: must not be 0"):
-        figures.number_grid(ax, pd.DataFrame([[1.0]]), pd.DataFrame([[True]]), limit=0)
-    assert not ax.collections
+def test_difference_dots_puts_every_comparison_in_its_row():
+    ax = dots(
+        [
+            ("a", "digits", 2.5, True, "low"),
+            ("b", "digits", -0.25, False, "high"),
+            ("b", "mnist", 30.0, True, "high"),
+            ("c", "mnist", 1.0, True, "low"),  # not among the rows
+            ("a", "mnist", np.nan, False, "low"),
+        ]
+    )
+    low, high, marks = figures.LEVEL_COLORS["low"], figures.LEVEL_COLORS["high"], figures.DATASET_MARKERS
+    assert points(ax) == [
+        (2.5, 0, True, marks["digits"], low),
+        (-0.25, 1, False, marks["digits"], high),
+        (30.0, 1, True, marks["mnist"], high),
+    ]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["first", "second"]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # from top to bottom
+    assert ax.get_xlim()[0] <= -1
+    assert ax.get_xlim()[1] > 30
+    assert "> 0: ALCL is ahead" in ax.get_xlabel()
+    plt.close(ax.figure)
+
+
+def test_difference_dots_shows_a_diverged_run_at_the_end_of_the_axis():
+    ax = dots([("a", "digits", 2.0, True, "low"), ("a", "own", np.inf, True, "low")])
+    assert [point[0] for point in points(ax)] == [2.0, ax.get_xlim()[1]]
+    assert points(ax)[1][3] == "*"  # a data set of one's own
+    assert [text.get_text() for text in ax.texts] == ["∞"]
+    plt.close(ax.figure)
+
+
+def test_difference_dots_refuses_a_condition_without_a_colour():
+    with pytest.raises(ValueError, match="colors: no colour for huge of 'level'; there are: none, low"):
+        dots([("a", "digits", 1.0, True, "huge")])
+    assert not plt.gca().lines
+    plt.close("all")
+
+
+def test_levels_are_told_apart_and_data_sets_have_markers_of_their_own():
+    for first, second in itertools.combinations(figures.LEVEL_COLORS.values(), 2):
+        assert least_difference(first, second) > 12
+    assert list(figures.LEVEL_COLORS) == list(LEVELS)
+    assert set(DATASETS) == set(figures.DATASET_MARKERS)
+    assert len(set(figures.DATASET_MARKERS.values())) == len(DATASETS)
+
+
+def test_the_legend_names_every_condition():
+    figure = plt.figure()
+    figures.condition_legend(figure, ["digits", "own"], {"low": "red"}, "hollow: not known")
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["digits", "low", "own", "hollow: not known"]  # column by column
     plt.close(figure)
 
 

@@ -114,11 +114,11 @@ def test_comparison_pairs_by_seed_and_takes_gcl_as_tuned_for_the_measure():
     found = studies.compare(frame, "accuracy").set_index("name")
     assert list(found.index) == ["alcl", "mse", "gcl, kept"]
     assert found.loc["mse", ["seeds", "median"]].tolist() == [2, pytest.approx(0.55)]
-    assert found.loc["mse", ["difference", "low", "high"]].tolist() == [pytest.approx(-0.1)] * 3
-    assert found.loc["gcl, kept", "difference"] == pytest.approx(0.3)
+    assert found.loc["mse", ["difference", "low", "high"]].tolist() == [pytest.approx(0.1)] * 3  # alcl is ahead
+    assert found.loc["gcl, kept", "difference"] == pytest.approx(-0.3)
     assert found.loc["alcl", ["difference", "low", "high"]].tolist() == [0, 0, 0]
     psnr = studies.compare(frame, "psnr").set_index("name").loc["gcl, kept"]
-    assert psnr[["difference", "low", "high"]].tolist() == [1.0, -inf, 1.0]
+    assert psnr[["difference", "low", "high"]].tolist() == [-1.0, -1.0, inf]
     with pytest.raises(ValueError, match="measure must be one of accuracy, psnr; got 'ssim'"):
         studies.compare(frame, "ssim")
 
