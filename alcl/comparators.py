@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from . import kernels
 from .densities import log_normalizer
@@ -40,6 +40,121 @@ __all__ = [
     "barron_log_partition",
     "barron_rho",
 ]
+
+
+# --- losses with their derivatives in closed form -------------------------------------------------------------------
+
+
+class _Pointwise(torch.autograd.Function):
+    """apply(value, slopes, residual, *parameters): value(residual, *parameters), elementwise.
+
+    slopes(needed, residual, *parameters) gives the derivative in each argument that is needed, by closed forms of
+    differentiable operations, from which second derivatives follow. The chain rule would multiply factors that overflow
+    where their product is of ordinary size, and subtract numbers that are nearly equal.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value, slopes, residual: Tensor, *parameters: Tensor) -> Tensor:
+        return value(residual, *parameters)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        _, ctx.slopes, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        tensors, needed = ctx.saved_tensors, ctx.needs_input_grad[2:]
+        slopes = ctx.slopes(needed, *tensors)
+        found = zip(slopes, tensors, needed, strict=True)
+        return None, None, *((grad * s).sum_to_size(x.shape) if need else None for s, x, need in found)
+
+
+class _PointwiseWithForwardMode(_Pointwise):
+    """With the rule for forward mode (torch.func.jvp, and hessian), which torch.compile takes in no Function."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        _Pointwise.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(*inputs[2:])
+
+    @staticmethod
+    def jvp(ctx, _value, _slopes, *tangents: Tensor | None) -> Tensor:
+        slopes = ctx.slopes((True,) * len(tangents), *ctx.saved_tensors)
+        terms = zip(slopes, tangents, strict=True)
+        return sum(s * tangent for s, tangent in terms if s is not None and tangent is not None)
+
+
+def _pointwise(value, slopes, residual: Tensor, *parameters: Tensor) -> Tensor:
+    function = _Pointwise if torch.compiler.is_compiling() else _PointwiseWithForwardMode
+    return function.apply(value, slopes, residual, *parameters)
+
+
+def _constant(number: float, residual: Tensor) -> Tensor:
+    """A positive number as a tensor beside `residual`, as near as its dtype comes without 0 and infinity."""
+    info = torch.finfo(residual.dtype)
+    return residual.new_full((), min(max(number, info.tiny), info.max))
+
+
+def _far(residual: Tensor) -> float:
+    """A ratio beside which 1 is lost, with a square far from overflow."""
+    return 1 / torch.finfo(residual.dtype).eps
+
+
+def _pseudo_huber(e: Tensor, delta: Tensor) -> Tensor:
+    # delta (sqrt(1 + u^2) - 1) = e / (1 + sqrt(1 + u^2)) u without cancellation near zero; far out it is |e|
+    size = e.abs()
+    held = size.clamp(max=delta * _far(e))
+    return size * (held / (1 + (1 + (held / delta).square()).sqrt()))
+
+
+def _pseudo_huber_slopes(needed, e: Tensor, delta: Tensor):
+    held = e.clamp(-delta * _far(e), delta * _far(e))
+    return held / (1 + (held / delta).square()).sqrt(), None
+
+
+def _log_cosh(e: Tensor, s: Tensor) -> Tensor:
+    size = e.abs()
+    u = size / s
+    # cosh overflows at 89 in float32; the form that does not loses all digits near zero
+    middle = s * (s * torch.log1p(2 * (u.clamp(max=1) / 2).sinh().square()))
+    far = s * (size + s * (torch.log1p(torch.exp(-2 * u)) - math.log(2)))
+    return torch.where(u * _far(e) ** 0.5 < 1, 0.5 * size * size, torch.where(u < 1, middle, far))
+
+
+def _log_cosh_slopes(needed, e: Tensor, s: Tensor):
+    u = e / s
+    return torch.where(u.abs() * _far(e) ** 0.5 < 1, e, s * torch.tanh(u)), None
+
+
+def _lmls(e: Tensor, a: Tensor, power: int) -> Tensor:
+    f = e * e if power == 2 else e.abs()
+    u = _lmls_argument(e, a, power)
+    # log(1 + u) = 2 artanh r with r = u / (2 + u), and u - 2r = u r: no cancellation near zero
+    r = u / (2 + u)
+    square = r.clamp(max=0.15).square()
+    series = torch.full_like(square, 1 / 17)
+    for k in range(6, -1, -1):
+        series = series.mul_(square).add_(1 / (2 * k + 3))
+    near = f * r * (1 - 2 * r * series / (2 + u))
+    return torch.where(u < 0.3, near, f - u.log1p() / a)
+
+
+def _lmls_slopes(needed, e: Tensor, a: Tensor, power: int):
+    u = _lmls_argument(e, a, power)
+    return (2 * e if power == 2 else e.sign()) * (u / (1 + u)), None
+
+
+def _lmls_argument(e: Tensor, a: Tensor, power: int) -> Tensor:
+    """aF, up to where log(1 + aF) no longer counts beside it."""
+    return (e * a.sqrt()).clamp(-_far(e), _far(e)).square() if power == 2 else (e.abs() * a).clamp(max=_far(e) ** 2)
+
+
+_LMLS = {power: (partial(_lmls, power=power), partial(_lmls_slopes, power=power)) for power in (1, 2)}
 
 
 def barron_rho(residual: Tensor, alpha, scale) -> Tensor:
@@ -217,7 +332,8 @@ class GaussianNLLLoss(_Likelihood):
         self._set({"scale": scale}, learn)
 
     def rho(self, residual: Tensor) -> Tensor:
-        return 0.5 * (residual / self.scale).square()
+        u = residual / self.scale
+        return 0.5 * u * u  # not the square, whose derivative 2u overflows before u does
 
     def log_normalizer(self) -> Tensor:
         return self.scale.log() + 0.5 * math.log(2 * math.pi)
@@ -276,9 +392,7 @@ class PseudoHuberLoss(ResidualLoss):
         return self._delta
 
     def rho(self, residual: Tensor) -> Tensor:
-        u = residual / self.delta
-        # sqrt(1 + u^2) - 1 without cancellation near zero, and without overflow far out
-        return self.delta**2 * u * (u / (1 + torch.hypot(u, torch.ones_like(u))))
+        return _pointwise(_pseudo_huber, _pseudo_huber_slopes, residual, _constant(self.delta, residual))
 
     def extra_repr(self) -> str:
         return f"delta={self.delta:g}"
@@ -326,13 +440,7 @@ class LMLSLoss(ResidualLoss):
         self.power = power
 
     def rho(self, residual: Tensor) -> Tensor:
-        f = residual.square() if self.power == 2 else residual.abs()
-        u = self.a * f
-        # log(1 + u) = 2 artanh r with r = u / (2 + u), and u - 2r = u r: no cancellation near zero
-        near = u.clamp(max=0.3)
-        r = near / (2 + near)
-        series = sum(r.square() ** k / (2 * k + 3) for k in range(8))
-        return torch.where(u < 0.3, near * r - 2 * r**3 * series, u - torch.log1p(u)) / self.a
+        return _pointwise(*_LMLS[self.power], residual, _constant(self.a, residual))
 
     def extra_repr(self) -> str:
         return f"a={self.a:g}, power={self.power}"
@@ -346,10 +454,7 @@ class LogCoshLoss(ResidualLoss):
         self.scale = _positive("scale", scale)
 
     def rho(self, residual: Tensor) -> Tensor:
-        u = residual.abs() / self.scale
-        # cosh overflows at 89 in float32; the form that does not loses all digits near zero
-        near = torch.log1p(2 * (u.clamp(max=1) / 2).sinh().square())
-        return self.scale**2 * torch.where(u < 1, near, u + F.softplus(-2 * u) - math.log(2))
+        return _pointwise(_log_cosh, _log_cosh_slopes, residual, _constant(self.scale, residual))
 
     def extra_repr(self) -> str:
         return f"scale={self.scale:g}"
