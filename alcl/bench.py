@@ -32,7 +32,8 @@ from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 
 from . import figures
-from .losses import ALCLoss, BarronLoss, optimizer_groups
+from .comparators import BarronLoss
+from .losses import ALCLoss, optimizer_groups
 from .models import make_model
 from .training import fit
 

@@ -19,8 +19,9 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from .comparators import StudentTLoss
 from .densities import GeneralizedT
-from .losses import ALCLoss, StudentTLoss
+from .losses import ALCLoss
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -28,17 +28,23 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, Normal
 from torch.nn import functional as F
 
-from .comparators import GaussianNLLLoss, GeneralizedCauchyLoss, LMLSLoss, LogCoshLoss, PseudoHuberLoss
+from .comparators import (
+    BarronLoss,
+    GaussianNLLLoss,
+    GeneralizedCauchyLoss,
+    LMLSLoss,
+    LogCoshLoss,
+    PseudoHuberLoss,
+    StudentTLoss,
+)
 from .losses import (
     ALCLoss,
-    BarronLoss,
     CauchyLoss,
     GeneralizedCorrentropyLoss,
     HuberLoss,
     L1Loss,
     MSELoss,
     ResidualLoss,
-    StudentTLoss,
 )
 
 __all__ = [

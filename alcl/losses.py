@@ -1,4 +1,4 @@
-"""Losses on residuals: ALCL, generalized correntropy and the comparators; each a module beside a functional form.
+"""Losses on residuals: ALCL, generalized correntropy, and the classic losses; each a module beside a functional form.
 
 Every loss here is a function rho of the residual e = input - target, summed or averaged over elements. Where a loss is
 the negative log-likelihood of a density with learnable parameters, the log of the density's normaliser is added: that
@@ -64,29 +64,6 @@ def correntropy_loss(residual: Tensor, alpha, beta) -> Tensor:
     exactly 1 and its gradient exactly 0. Arguments as for `log_correntropy`; differentiable twice in all of them.
     """
     return kernels.Elementwise.apply(kernels.CORRENTROPY, *_arguments(residual, alpha, beta, 1.0))
-
-
-def barron_rho(residual: Tensor, alpha, scale) -> Tensor:
-    """Barron's general loss (CVPR 2019, eq. 1) for 0 < alpha < 2.
-
-    rho = (b / alpha) [((e / scale)^2 / b + 1)^(alpha / 2) - 1] with b = 2 - alpha.
-    """
-    residual = _at_least_float32(residual)
-    alpha, scale = _like(alpha, residual), _like(scale, residual)
-    b = 2 - alpha
-    # log(1 + (e/scale)^2 / b) is a log-correntropy, which does not overflow where the square would
-    return b / alpha * torch.expm1(0.5 * alpha * log_correntropy(residual, 2.0, scale * b.sqrt()))
-
-
-def barron_log_partition(alpha: Tensor) -> Tensor:
-    """log of the integral of exp(-barron_rho(x, alpha, 1)) over the line, 0 < alpha < 2, to 5e-9 in float64.
-
-    The substitution x = sinh(t) turns the tails (as heavy as a Cauchy's as alpha -> 0) into exponential ones, where
-    the trapezoidal rule converges geometrically. No table, no spline, differentiable in alpha.
-    """
-    t = torch.arange(-40.0, 40.0 + 1e-9, 0.1, dtype=alpha.dtype, device=alpha.device)
-    log_integrand = -barron_rho(t.sinh(), alpha[..., None], torch.ones_like(alpha)[..., None]) + t.cosh().log()
-    return torch.logsumexp(log_integrand, -1) + math.log(0.1)
 
 
 # --- functional forms with the signature of torch.nn.functional.mse_loss --------------------------------------------
@@ -558,119 +535,6 @@ class ALCLoss(AdaptiveLoss):
 
     def _shown(self) -> Sequence[str]:
         return ("alpha", "beta", "kappa")
-
-
-class StudentTLoss(AdaptiveLoss):
-    """Student-t negative log-likelihood with degrees of freedom and scale learned (a special case of ALCL's density).
-
-    It is alpha = 2, kappa = (dof + 1) / 2, beta = scale sqrt(dof). dof > dof_min, scale > scale_min where learned.
-    """
-
-    def __init__(
-        self,
-        dof: float = 3.0,
-        scale: float = 1.0,
-        learn: Iterable[str] = ("dof", "scale"),
-        dof_min: float = 0.1,
-        scale_min: float = 1e-3,
-        reduction: str = "mean",
-        nonfinite: str = "raise",
-    ):
-        super().__init__(reduction, nonfinite)
-        learn = _check_learn(learn, ("dof", "scale"))
-        self.dof_min, self.scale_min = _positive("dof_min", dof_min), _positive("scale_min", scale_min)
-        for name, value, floor in (("dof", dof, dof_min), ("scale", scale, scale_min)):
-            value = _parameter(name, value, torch.Size())
-            if name in learn and bool(value <= floor):
-                raise ValueError(f"{name} must exceed {name}_min={floor:g} when it is learned; got {float(value):g}")
-            self._store(name, value, floor if name in learn else None)
-
-    @property
-    def dof(self) -> Tensor:
-        """Current degrees of freedom, scalar."""
-        return self._value("dof", self.dof_min)
-
-    @property
-    def scale(self) -> Tensor:
-        """Current scale in the units of the residual, scalar."""
-        return self._value("scale", self.scale_min)
-
-    def _as_generalized_t(self) -> tuple[Tensor, Tensor, Tensor]:
-        dof = self.dof
-        return torch.full_like(dof, 2.0), self.scale * dof.sqrt(), (dof + 1) / 2
-
-    def rho(self, residual: Tensor) -> Tensor:
-        return log_correntropy(residual, *self._as_generalized_t())
-
-    def rho_sum(self, residual: Tensor) -> Tensor:
-        return _summed(kernels.LOG_CORRENTROPY, residual, *self._as_generalized_t())
-
-    def log_normalizer(self) -> Tensor:
-        return log_normalizer(*self._as_generalized_t())
-
-    def _setting(self) -> kernels.Setting | None:
-        dof, d_dof = self._number("dof", self.dof_min)
-        scale, d_scale = self._number("scale", self.scale_min)
-        root = math.sqrt(dof)
-        chain = {"dof": (0.0, scale / (2 * root) * d_dof, d_dof / 2), "scale": (0.0, root * d_scale, 0.0)}
-        return _in_numbers(2.0, scale * root, (dof + 1) / 2, True, [chain[name[4:]] for name in self._parameters])
-
-    def _shown(self) -> Sequence[str]:
-        return ("dof", "scale")
-
-
-class BarronLoss(AdaptiveLoss):
-    """Barron's adaptive negative log-likelihood (CVPR 2019, section 3): rho + log scale + log partition(alpha).
-
-    alpha = 0.001 + 1.998 sigmoid(raw) where learned (the published range), scale > scale_min. The partition function
-    is computed by quadrature (`barron_log_partition`) instead of the published spline. alpha -> 2 is the Gaussian,
-    alpha = 1 pseudo-Huber (Charbonnier), alpha -> 0 Cauchy. Its influence redescends only for alpha < 1.
-    """
-
-    def __init__(
-        self,
-        alpha: float = 1.0,
-        scale: float = 1.0,
-        learn: Iterable[str] = ("alpha", "scale"),
-        scale_min: float = 1e-3,
-        reduction: str = "mean",
-        nonfinite: str = "raise",
-    ):
-        super().__init__(reduction, nonfinite)
-        learn = _check_learn(learn, ("alpha", "scale"))
-        alpha, scale = _parameter("alpha", alpha, torch.Size()), _parameter("scale", scale, torch.Size())
-        if bool((alpha <= 0.001) | (alpha >= 1.999)):
-            raise ValueError(f"alpha must lie in (0.001, 1.999); got {float(alpha):g}")
-        self.scale_min = _positive("scale_min", scale_min)
-        if "scale" in learn and bool(scale <= scale_min):
-            raise ValueError(f"scale must exceed scale_min={scale_min:g} when it is learned; got {float(scale):g}")
-        if "alpha" in learn:
-            self.raw_alpha = nn.Parameter(torch.logit((alpha - 0.001) / 1.998))
-        else:
-            self.register_buffer("fixed_alpha", alpha)
-        self._store("scale", scale, self.scale_min if "scale" in learn else None)
-
-    @property
-    def alpha(self) -> Tensor:
-        """Current shape in (0.001, 1.999), scalar."""
-        raw = self._parameters.get("raw_alpha")
-        if raw is None:
-            return _at_least_float32(self._buffers["fixed_alpha"])
-        return 0.001 + 1.998 * torch.sigmoid(_at_least_float32(raw))
-
-    @property
-    def scale(self) -> Tensor:
-        """Current scale in the units of the residual, scalar."""
-        return self._value("scale", self.scale_min)
-
-    def rho(self, residual: Tensor) -> Tensor:
-        return barron_rho(residual, self.alpha, self.scale)
-
-    def log_normalizer(self) -> Tensor:
-        return self.scale.log() + barron_log_partition(self.alpha)
-
-    def _shown(self) -> Sequence[str]:
-        return ("alpha", "scale")
 
 
 def optimizer_groups(

@@ -52,6 +52,7 @@ torch.set_num_threads(1)
 figures.use_theme()
 
 # %%
+from alcl.comparators import BarronLoss, StudentTLoss
 from alcl.influence import (
     Influence,
     curvature,
@@ -68,13 +69,11 @@ from alcl.influence import (
 # %%
 from alcl.losses import (
     ALCLoss,
-    BarronLoss,
     CauchyLoss,
     GeneralizedCorrentropyLoss,
     HuberLoss,
     L1Loss,
     MSELoss,
-    StudentTLoss,
     alcl_loss,
     log_correntropy,
 )

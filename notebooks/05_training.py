@@ -487,12 +487,12 @@ if not unsaved:
 # %%
 def shape_and_scale(criterion):
     """alpha, beta, kappa of a loss in the generalized t or the correntropy family; nothing for the others."""
-    if isinstance(criterion, alcl.losses.StudentTLoss):
+    if isinstance(criterion, alcl.comparators.StudentTLoss):
         dof, scale = criterion.dof.item(), criterion.scale.item()
         return {"alpha": 2.0, "beta": scale * dof**0.5, "kappa": (dof + 1) / 2}
     if isinstance(criterion, alcl.losses.CauchyLoss):
         return {"alpha": 2.0, "beta": criterion.scale, "kappa": 1.0}
-    if isinstance(criterion, alcl.losses.BarronLoss):
+    if isinstance(criterion, alcl.comparators.BarronLoss):
         return {"remark": f"its own shape {criterion.alpha.item():.2f}, scale {criterion.scale.item():.3f}"}
     names = [name for name in ("alpha", "beta", "kappa") if hasattr(criterion, name)]
     return {name: torch.as_tensor(getattr(criterion, name)).item() for name in names}

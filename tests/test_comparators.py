@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from functools import partial
 
 import mpmath as mp
 import numpy as np
@@ -11,18 +12,23 @@ from scipy import integrate, stats
 
 from alcl.catalogue import LOSSES
 from alcl.comparators import (
+    BarronLoss,
     GaussianNLLLoss,
     GeneralizedCauchyLoss,
     LMLSLoss,
     LogCoshLoss,
     PseudoHuberLoss,
     ScheduledPseudoHuberLoss,
+    StudentTLoss,
+    barron_log_partition,
+    barron_rho,
 )
 from alcl.influence import Influence
 from alcl.losses import CauchyLoss
 
 COMPARATORS = [name for name, loss in LOSSES.items() if loss.__module__ == "alcl.comparators"]
 F64 = torch.float64
+RESIDUALS = torch.tensor([-1e4, -30.0, -3.0, -1.0, -0.4, -1e-3, 0.0, 1e-8, 0.2, 0.9, 2.5, 17.0, 1e6], dtype=F64)
 E = torch.tensor([-1e6, -30.0, -2.5, -0.3, -1e-5, 0.0, 1e-9, 0.7, 4.0, 1e3, 1e12], dtype=F64)
 FIXED = {
     "gaussian": (GaussianNLLLoss(0.5, learn=()), lambda e: (e / mp.mpf("0.5")) ** 2 / 2),
@@ -35,6 +41,27 @@ FIXED = {
     "llad": (LMLSLoss(3.0, power=1), lambda e: abs(e) - mp.log(1 + 3 * abs(e)) / 3),
     "log_cosh": (LogCoshLoss(2.0), lambda e: 4 * mp.log(mp.cosh(e / 2))),
 }
+
+
+def tensor(x):
+    return torch.as_tensor(x, dtype=F64)
+
+
+def zero_target(residual):
+    return residual, torch.zeros_like(residual)
+
+
+def minimise(loss, e):
+    optimizer = torch.optim.LBFGS(loss.parameters(), line_search_fn="strong_wolfe", max_iter=60, tolerance_change=1e-12)
+
+    def closure():
+        optimizer.zero_grad()
+        value = loss(*zero_target(e))
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+    return loss
 
 
 @pytest.mark.parametrize("name", FIXED)
@@ -54,6 +81,30 @@ def test_gradients_by_finite_differences(name):
     assert torch.autograd.gradcheck(loss.rho, e)
 
 
+POINTWISE = ("pseudo_huber", "lmls", "llad", "log_cosh")
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_second_derivatives_by_every_route(name):
+    """Reverse over reverse, forward over reverse, under vmap and compiled; finite wherever the residual is."""
+    loss = FIXED[name][0].double()
+    e = torch.tensor([-3.0, -0.4, 0.2, 1.7], dtype=F64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(loss.rho, e)
+
+    def total(e):
+        return loss.rho(e).sum()
+
+    curvature = torch.autograd.functional.hessian(total, e)
+    torch.testing.assert_close(torch.func.hessian(total)(e.detach()), curvature)
+    one_by_one = torch.func.vmap(torch.func.grad(torch.func.grad(total)))(e.detach())
+    torch.testing.assert_close(one_by_one, curvature.diagonal())
+    compiled = torch.compile(total, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(torch.autograd.grad(compiled(e), e), torch.autograd.grad(total(e), e))
+    everywhere = torch.tensor(RANGE[F64][0] + [0.0], dtype=F64, requires_grad=True)
+    (psi,) = torch.autograd.grad(total(everywhere), everywhere, create_graph=True)
+    assert torch.autograd.grad(psi.sum(), everywhere)[0].isfinite().all()
+
+
 @pytest.mark.parametrize("learned", [GaussianNLLLoss(0.7), GeneralizedCauchyLoss(1.3, 0.7)])
 def test_gradients_of_learned_parameters(learned):
     learned = learned.double()
@@ -66,7 +117,17 @@ def test_gradients_of_learned_parameters(learned):
     assert torch.autograd.gradcheck(value, tuple(learned.parameters()))
 
 
-@pytest.mark.parametrize("loss", [GaussianNLLLoss(0.3), GeneralizedCauchyLoss(1.2, 2.0), GeneralizedCauchyLoss(4.0)])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        GaussianNLLLoss(0.3),
+        GeneralizedCauchyLoss(1.2, 2.0),
+        GeneralizedCauchyLoss(4.0),
+        StudentTLoss(2.5, 0.3),
+        BarronLoss(0.4, 0.3),
+        BarronLoss(1.7, 2.0),
+    ],
+)
 def test_likelihoods_are_normalised(loss):
     """The integral of exp(-loss), by quadrature over e = sinh(t), is 1."""
     loss = loss.double()
@@ -156,3 +217,197 @@ def test_the_interface_of_all_losses(name):
 def test_bad_input_is_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+# --- from one end of the floating-point numbers to the other --------------------------------------------------------
+
+# name: (the loss at a parameter, rho as published, the parameters)
+WIDE = (1e-20, 1e-3, 1.0, 30.0, 1e20)
+EVERYWHERE = {
+    "pseudo_huber": (PseudoHuberLoss, lambda e, d: d**2 * (mp.sqrt(1 + (e / d) ** 2) - 1), WIDE),
+    "log_cosh": (LogCoshLoss, lambda e, s: s**2 * mp.log(mp.cosh(e / s)), WIDE),
+    "lmls": (LMLSLoss, lambda e, a: e**2 - mp.log(1 + a * e**2) / a, WIDE),
+    "llad": (partial(LMLSLoss, power=1), lambda e, a: e - mp.log(1 + a * e) / a, WIDE),
+    "gaussian": (partial(GaussianNLLLoss, learn=()), lambda e, s: (e / s) ** 2 / 2, WIDE),
+    "generalized_cauchy": (
+        lambda s: GeneralizedCauchyLoss(1.5, s, learn=()),
+        lambda e, s: 2 / mp.mpf(1.5) * mp.log(1 + (e / s) ** mp.mpf(1.5)),
+        (1e-3, 1.0, 30.0),
+    ),
+    "student_t": (
+        lambda s: StudentTLoss(3.0, s, learn=()),
+        lambda e, s: 2 * mp.log(1 + (e / s) ** 2 / 3),
+        (1e-3, 1.0, 30.0),
+    ),
+}
+# By dtype: residuals, and the accuracy of the kernels where |log|e|| and |log scale| are as large as they get.
+RANGE = {
+    torch.float32: (
+        [1e-45, 1e-38, 1e-30, 1e-20, 1e-8, 1e-3, 0.29, 1.0, 7.0, 1e4, 1e19, 3e19, 1e20, 1e30, 3.4e38],
+        1e-4,
+    ),
+    F64: ([5e-324, 1e-300, 1e-160, 1e-30, 1e-8, 1e-3, 0.29, 1.0, 7.0, 1e4, 1e30, 1e154, 1e160, 1e300, 1.7e308], 1e-12),
+}
+
+
+def close_or_overflowed(got, truth, dtype):
+    """The truth to the dtype's accuracy; inf exactly where it lies beyond the largest number of the dtype."""
+    truth = torch.tensor([float(x) if abs(x) < 1.797e308 else math.inf for x in truth], dtype=F64).to(dtype)
+    torch.testing.assert_close(got, truth, rtol=RANGE[dtype][1], atol=4 * torch.finfo(dtype).tiny)
+
+
+@pytest.mark.parametrize("dtype", RANGE, ids=["float32", "float64"])
+@pytest.mark.parametrize("name", EVERYWHERE)
+def test_value_and_derivative_are_the_truth_for_every_residual(name, dtype):
+    """Against the published formula and its numerical derivative in 1500 digits; inf only where the truth overflows."""
+    make, formula, parameters = EVERYWHERE[name]
+    e = torch.tensor(RANGE[dtype][0], dtype=dtype, requires_grad=True)
+    with mp.workdps(1500):
+        for parameter in torch.tensor(parameters).tolist():  # as they are stored, in float32
+            loss, exact = make(parameter).to(dtype), mp.mpf(parameter)
+            rho = loss.rho(e)
+            (psi,) = torch.autograd.grad(rho.sum(), e)
+            points = [mp.mpf(x) for x in e.tolist()]
+            close_or_overflowed(rho.detach(), [formula(x, exact) for x in points], dtype)
+            slopes = [mp.diff(lambda e, p=exact: formula(e, p), x, relative=True) for x in points]
+            close_or_overflowed(psi, slopes, dtype)
+            mirrored = (-e.detach()).requires_grad_()
+            assert torch.equal(loss.rho(mirrored), rho)
+            assert torch.equal(torch.autograd.grad(loss.rho(mirrored).sum(), mirrored)[0], -psi)
+            zero = torch.zeros(2, dtype=dtype, requires_grad=True)
+            at_zero = loss.rho(zero)
+            assert at_zero.tolist() == torch.autograd.grad(at_zero.sum(), zero)[0].tolist() == [0, 0]
+
+
+# --- Student's t ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dof", "scale"), [(3.0, 1.0), (1.0, 0.05), (30.0, 7.0), (0.5, 1.0)])
+def test_student_t_is_torchs_and_scipys_likelihood(dof, scale):
+    loss = StudentTLoss(dof, scale, reduction="none").double()
+    nu, s = loss.dof.detach(), loss.scale.detach()
+    got = loss(*zero_target(RESIDUALS)).detach()
+    torch.testing.assert_close(
+        got, -torch.distributions.StudentT(nu, 0.0, s).log_prob(RESIDUALS), rtol=1e-10, atol=1e-12
+    )
+    torch.testing.assert_close(got, -tensor(stats.t.logpdf(RESIDUALS, nu.item(), 0, s.item())), rtol=1e-10, atol=1e-12)
+    assert nu.item() == pytest.approx(dof, rel=1e-6)
+    assert s.item() == pytest.approx(scale, rel=1e-5)
+
+
+# --- Barron's loss --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.3, 0.9, 1.0, 1.5, 1.99])
+@pytest.mark.parametrize("scale", [0.1, 1.0, 20.0])
+def test_barron_rho_is_the_published_formula(alpha, scale):
+    b = mp.mpf(2) - mp.mpf(alpha)
+    with mp.workdps(40):
+        expected = [
+            float(b / alpha * (((mp.mpf(e) / scale) ** 2 / b + 1) ** (mp.mpf(alpha) / 2) - 1))
+            for e in RESIDUALS.tolist()
+        ]
+    torch.testing.assert_close(barron_rho(RESIDUALS, alpha, scale), tensor(expected), rtol=1e-12, atol=1e-30)
+
+
+def test_barron_special_cases():
+    """Table 1 of the paper: L2 at alpha = 2, Charbonnier at 1, Cauchy at 0; the two ends as limits."""
+    e, c = RESIDUALS[1:-1], 0.7
+    u = e / c
+    torch.testing.assert_close(barron_rho(e, 1.0, c), torch.sqrt(u**2 + 1) - 1, rtol=1e-9, atol=1e-15)
+    torch.testing.assert_close(barron_rho(e, 2 - 1e-9, c), u**2 / 2, rtol=1e-6, atol=1e-15)
+    torch.testing.assert_close(barron_rho(e, 1e-9, c), torch.log1p(u**2 / 2), rtol=1e-6, atol=1e-15)
+
+
+@pytest.mark.parametrize("alpha", [0.00101, 0.05, 0.3, 0.5, 0.9, 1.0, 1.3, 1.7, 1.9, 1.99, 1.9989])
+def test_barron_partition_against_quadrature(alpha):
+    b = 2 - alpha
+
+    def density(t):  # x = exp(t), the formula as published
+        return 2 * math.exp(t - b / alpha * ((math.exp(2 * t) / b + 1) ** (alpha / 2) - 1))
+
+    total = sum(
+        integrate.quad(density, low, high, epsabs=1e-14, epsrel=1e-12, limit=300)[0]
+        for low, high in ((-40, -6), (-6, -2), (-2, 1), (1, 3), (3, 6), (6, 60))
+    )
+    exact = math.log(total)
+    assert barron_log_partition(tensor(alpha)).item() == pytest.approx(exact, abs=6e-9)
+    assert barron_log_partition(torch.tensor(alpha)).item() == pytest.approx(exact, abs=1e-6)
+
+
+def test_barron_partition_at_its_limits():
+    """sqrt(2 pi) for the Gaussian, 2 e K_1(1) for Charbonnier, pi sqrt(2) for Cauchy."""
+    charbonnier = math.log(2 * math.e * float(mp.besselk(1, 1)))
+    assert barron_log_partition(tensor(1.0)).item() == pytest.approx(charbonnier, abs=1e-12)
+    assert barron_log_partition(tensor(1.999)).item() == pytest.approx(math.log(math.sqrt(2 * math.pi)), abs=2e-3)
+    assert barron_log_partition(tensor(0.001)).item() == pytest.approx(math.log(math.pi * math.sqrt(2)), abs=2e-3)
+
+
+def test_barron_partition_takes_a_batch_and_a_gradient():
+    alpha = tensor([[0.3, 1.0], [1.5, 1.9]]).requires_grad_()
+    values = barron_log_partition(alpha)
+    torch.testing.assert_close(values, torch.stack([barron_log_partition(a) for a in alpha.flatten()]).reshape(2, 2))
+    assert torch.autograd.gradcheck(barron_log_partition, [alpha])
+
+
+@pytest.mark.parametrize(
+    ("alpha", "law"), [(1.9989, stats.norm(scale=0.8)), (0.0011, stats.cauchy(scale=0.8 * math.sqrt(2)))]
+)
+def test_barron_tends_to_the_gaussian_and_to_the_cauchy_likelihood(alpha, law):
+    e = torch.linspace(-1.6, 1.6, 61, dtype=F64)
+    loss = BarronLoss(alpha, 0.8, reduction="none").double()
+    torch.testing.assert_close(loss(*zero_target(e)).detach(), -tensor(law.logpdf(e)), rtol=0, atol=0.01)
+
+
+def test_student_t_and_barron_recover_theirs():
+    torch.manual_seed(5)
+    e = torch.distributions.StudentT(tensor(4.0), tensor(0.0), tensor(0.3)).sample((20_000,))
+    loss = minimise(StudentTLoss().double(), e)
+    dof, _, scale = stats.t.fit(e.numpy(), floc=0)  # scipy's optimiser on scipy's density
+    assert loss.dof.item() == pytest.approx(dof, rel=1e-3)
+    assert loss.scale.item() == pytest.approx(scale, rel=1e-3)
+    # Charbonnier's density by inversion of its numerically integrated distribution function
+    x = torch.linspace(-40, 40, 200_001, dtype=F64)
+    cumulative = torch.cumsum(torch.exp(-(torch.sqrt((x / 0.4) ** 2 + 1) - 1)), 0)
+    uniform = torch.rand(20_000, dtype=F64) * cumulative[-1]
+    loss = minimise(BarronLoss(0.5, 1.0).double(), x[torch.searchsorted(cumulative, uniform)])
+    assert loss.alpha.item() == pytest.approx(1.0, abs=0.1)
+    assert loss.scale.item() == pytest.approx(0.4, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "text"),
+    [
+        (StudentTLoss(), "StudentTLoss(dof=3, scale=1, learn=('dof', 'scale'), reduction='mean')"),
+        (BarronLoss(), "BarronLoss(alpha=1, scale=1, learn=('alpha', 'scale'), reduction='mean')"),
+    ],
+)
+def test_printed_form_shows_current_values(loss, text):
+    assert repr(loss) == text
+
+
+ILLEGAL = [
+    (StudentTLoss, {"dof": -1.0}, "dof must be positive and finite; got -1"),
+    (StudentTLoss, {"dof": 0.1}, "dof must exceed dof_min=0.1 when it is learned; got 0.1"),
+    (StudentTLoss, {"dof": torch.ones(1)}, r"dof must be a single number; got shape \(1,\)"),
+    (StudentTLoss, {"scale": 1e-3}, "scale must exceed scale_min=0.001 when it is learned; got 0.001"),
+    (StudentTLoss, {"learn": "alpha"}, "learn may name dof, scale; got 'alpha'"),
+    (StudentTLoss, {"dof_min": 0}, "dof_min must be positive and finite"),
+    (BarronLoss, {"alpha": 2.0}, r"alpha must lie in \(0.001, 1.999\); got 2"),
+    (BarronLoss, {"alpha": 0.001}, r"alpha must lie in \(0.001, 1.999\); got 0.001"),
+    (BarronLoss, {"scale": 1e-3}, "scale must exceed scale_min=0.001 when it is learned; got 0.001"),
+    (BarronLoss, {"scale": 0.0}, "scale must be positive and finite; got 0"),
+    (BarronLoss, {"learn": ("dof",)}, "learn may name alpha, scale; got 'dof'"),
+    (BarronLoss, {"scale_min": math.nan}, "scale_min must be positive and finite; got nan"),
+]
+
+
+@pytest.mark.parametrize(("loss", "options", "message"), ILLEGAL)
+def test_illegal_argument_is_named_with_its_legal_values(loss, options, message):
+    with pytest.raises(ValueError, match=message):
+        loss(**options)
+
+
+def test_integer_residuals():
+    whole = torch.tensor([-3, 0, 2])
+    torch.testing.assert_close(barron_rho(whole, 0.5, 0.7), barron_rho(whole.float(), 0.5, 0.7))

@@ -9,9 +9,10 @@ import torch
 from scipy import stats
 from torch import nn
 
+from alcl.comparators import BarronLoss, StudentTLoss
 from alcl.densities import GeneralizedT
 from alcl.diagnose import LEVEL, diagnose
-from alcl.losses import ALCLoss, BarronLoss, StudentTLoss
+from alcl.losses import ALCLoss
 from alcl.training import fit
 
 matplotlib.use("Agg")

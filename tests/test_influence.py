@@ -13,6 +13,7 @@ from scipy import integrate, optimize, stats
 from torch.distributions import Laplace, Normal, StudentT, Uniform
 
 from alcl.catalogue import LOSSES
+from alcl.comparators import BarronLoss, StudentTLoss
 from alcl.densities import GeneralizedT
 from alcl.influence import (
     Influence,
@@ -29,14 +30,12 @@ from alcl.influence import (
 )
 from alcl.losses import (
     ALCLoss,
-    BarronLoss,
     CauchyLoss,
     GeneralizedCorrentropyLoss,
     HuberLoss,
     L1Loss,
     MSELoss,
     ResidualLoss,
-    StudentTLoss,
     log_correntropy,
 )
 

@@ -9,6 +9,7 @@ import sympy
 import torch
 from scipy import integrate, optimize, special, stats
 
+from alcl.comparators import StudentTLoss
 from alcl.densities import GeneralizedT
 from alcl.influence import Influence, contaminated_normal, lipschitz, location_estimate, peak, psi
 from alcl.losses import (
@@ -17,7 +18,6 @@ from alcl.losses import (
     HuberLoss,
     L1Loss,
     MSELoss,
-    StudentTLoss,
     alcl_loss,
     log_correntropy,
 )

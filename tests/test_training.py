@@ -12,7 +12,8 @@ from torch import nn
 
 from alcl import training
 from alcl.catalogue import LOSSES, make_loss
-from alcl.losses import ALCLoss, HuberLoss, MSELoss, StudentTLoss, optimizer_groups
+from alcl.comparators import StudentTLoss
+from alcl.losses import ALCLoss, HuberLoss, MSELoss, optimizer_groups
 from alcl.models import make_model
 from alcl.training import SCHEDULES, TRACKED, History, fit
 
