@@ -11,13 +11,17 @@ and with h = t phi'(t) every first derivative is an elementary multiple of h:
 
 `Elementwise` returns phi for every residual; its backward is made of differentiable operations, so that second
 derivatives follow from it. `Summed` returns only the sum and computes the gradients in the same pass; asked for a
-second derivative it falls back to the formulas of `Elementwise`. Both serve `torch.func.vmap`. Forward mode is left
-out, since torch.compile takes no Function that defines it: a Hessian is jacrev(jacrev(f)). Both are checked against
-plain autograd of the plain formula in tests/test_kernels.py.
+second derivative it falls back to the formulas of `Elementwise`. Neither has a forward mode: torch.compile takes no
+Function that defines it, and forward mode over forward mode loses a Function's part without a word. Call them by
+`elementwise` and `summed`, which take `_plain` where forward mode is on (`torch.func.jvp`, `jacfwd`, `hessian`); so
+every transform of `torch.func` is served. Both are checked against plain autograd of the plain formula in
+tests/test_kernels.py.
 
-Accuracy, measured there against 50-digit arithmetic. Values and gradients are finite for every finite residual. With
-eps the machine epsilon of the dtype and c = 1 + alpha (|log|e|| + |log beta|), which is how far the rounding of the
-logarithms is magnified in t, the error is at most
+Accuracy, measured there against 50-digit arithmetic. Values and gradients are finite for every finite residual and
+alpha >= 1. (For alpha < 1 the slope has no bound as e -> 0. It is 0 at 0, and may overflow where |e| is less than
+kappa alpha times the smallest normal number.) With eps the machine epsilon of the dtype and
+c = 1 + alpha (|log|e|| + |log beta|), which is how far the rounding of the logarithms is magnified in t, the error is
+at most
 
     2 eps c  relative to the truth: both values, and the log-correntropy gradients in e, beta and kappa;
     2 eps c  relative to the truth plus h: the log-correntropy gradient in alpha, which passes through 0 at |e| = beta;
@@ -47,6 +51,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 LOG_CORRENTROPY, CORRENTROPY = "log_correntropy", "correntropy"
@@ -56,6 +61,41 @@ _PIECE = 131_072
 #: Devices whose eager losses run compiled, when first used (which takes seconds); clear it for plain operations.
 FUSED_DEVICES = {"cuda"}
 _fusible: dict[tuple, bool] = {}  # what has been compiled and found right, or not
+# log2|e| at e = 0: so low that t = 0 for every alpha, and finite, so that t log2|e| is 0 too. (Of 0 itself the logarithm
+# takes ten times longer, and 0 times its value is NaN.)
+_LOG2_OF_ZERO = -1e30
+
+
+def elementwise(kind: str, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor:
+    """phi(|e/beta|^alpha) for every residual, differentiable in residual, alpha, beta and kappa."""
+    return (_plain if forward_mode() else Elementwise.apply)(kind, residual, alpha, beta, kappa)
+
+
+def summed(kind: str, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor:
+    """The sum over all elements of phi(|e/beta|^alpha), differentiable in residual, alpha, beta and kappa."""
+    if forward_mode():
+        return _plain(kind, residual, alpha, beta, kappa).sum()
+    return Summed.apply(kind, residual, alpha, beta, kappa)[0]
+
+
+def forward_mode() -> bool:
+    """Whether forward-mode derivatives are being taken."""
+    return not torch.compiler.is_compiling() and getattr(forward_ad, "_current_level", -1) >= 0
+
+
+def _plain(kind: str, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor:
+    """phi in differentiable operations, for derivatives of any kind and order. Subnormal residuals count as 0."""
+    size = residual.abs()
+    zero = size < torch.finfo(residual.dtype).tiny
+    logit = alpha * (torch.where(zero, torch.ones_like(size), size).log() - beta.log())
+    if kind == LOG_CORRENTROPY:
+        phi = kappa * softplus(logit)
+    else:
+        kappa = torch.ones_like(kappa)
+        phi = -torch.expm1(-logit.clamp(max=50.0).exp())
+    # At 0 a parabola with the first and second derivatives of `_gradients`: 0, and 2 kappa / beta^2 for alpha = 2.
+    curved = torch.where(alpha == 2, kappa, torch.zeros_like(kappa))
+    return torch.where(zero, curved * (torch.where(zero, residual, torch.zeros_like(size)) / beta).square(), phi)
 
 
 class Elementwise(torch.autograd.Function):
@@ -68,7 +108,7 @@ class Elementwise(torch.autograd.Function):
         # log(0) = -inf is right here: t = 0.
         logit = alpha * (residual.abs().log() - beta.log())
         if kind == LOG_CORRENTROPY:
-            return kappa * _softplus(logit)
+            return kappa * softplus(logit)
         return -torch.expm1(-logit.exp())
 
     @staticmethod
@@ -114,14 +154,15 @@ class Summed(torch.autograd.Function):
 def _one_pass(kind: str, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor) -> tuple[Tensor, ...]:
     """What `Summed` returns, in tensor operations."""
     info = torch.finfo(residual.dtype)
-    # Base 2, where exp is cheapest. Clamping |e| from below replaces log(0); clamping t from above, 1 + t = inf.
-    log2_u = residual.abs().clamp_min_(info.tiny).log2_() - beta.log2()
+    # Base 2, where exp is cheapest. At e = 0 the logarithm of 1 is taken, and moved; t is clamped, lest 1 + t = inf.
+    sign = residual.sgn()
+    zero = torch.addcmul(sign.new_ones(()), sign, sign, value=-1)
+    log2_u = residual.abs().add_(zero).log2_().add_(zero, alpha=_LOG2_OF_ZERO) - beta.log2()
     logit = alpha * log2_u
     limit = math.log2(info.max) - 5  # well below: some builds of log1p give inf from 1e307 on
     if kind == LOG_CORRENTROPY:
-        excess = (logit - limit).clamp_min_(0.0)  # log2(1 + t) beyond the clamp
-        t = logit.clamp_max_(limit).exp2_()
-        phi = excess.mul_(_LN2).add_(t.log1p())
+        t = logit.clamp_max(limit).exp2_()
+        phi = t.log1p().maximum(logit.mul_(_LN2))  # log t beyond the clamp
         h = t.div_(t + 1)
         d_kappa = phi.sum_to_size(kappa.shape)
         total = (d_kappa * kappa).sum()
@@ -134,8 +175,8 @@ def _one_pass(kind: str, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: T
         d_kappa, weight = torch.zeros_like(kappa), torch.ones_like(kappa)
     d_alpha = _sum_to(h * log2_u, alpha, weight * _LN2)
     d_beta = _sum_to(h, beta, -weight * alpha / beta)
-    # sgn is 0 at 0, where the gradient is 0; and dividing by |e| >= tiny cannot make 0/0.
-    d_residual = h.div_(residual.abs().clamp_min_(info.tiny)).mul_(residual.sgn()) * (weight * alpha)
+    # h is 0 at 0, where the gradient is 0; and dividing by |e| >= tiny cannot make 0/0.
+    d_residual = h.div_(residual.abs().clamp_min_(info.tiny)).mul_(sign) * (weight * alpha)
     return total, d_residual.sum_to_size(residual.shape), d_alpha, d_beta, d_kappa
 
 
@@ -243,8 +284,14 @@ def _whole(input: Tensor, target: Tensor, mean: bool, setting: Setting) -> tuple
 
 
 def numbers_can_be_read() -> bool:
-    """Whether tensors hold plain numbers here: not while a graph is traced, nor under the transforms of torch.func."""
-    return not (torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active())
+    """Whether tensors hold plain numbers here: not while a graph is traced, nor under the transforms of torch.func, nor
+    where they carry forward-mode derivatives."""
+    return not (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or torch._C._are_functorch_transforms_active()
+        or forward_mode()
+    )
 
 
 def _number(grad: Tensor) -> float | None:
@@ -262,9 +309,13 @@ def _replace(e: Tensor, setting: Setting, unit: float, buffers: Tensor) -> tuple
     tiny, log2_beta = torch.finfo(e.dtype).tiny, math.log2(beta)
     log2_e, t, spare = buffers.narrow(1, 0, e.numel()).unbind()
     ordinary = torch.abs(e, out=log2_e).amin().item() >= tiny
-    if not ordinary:
-        log2_e.clamp_min_(tiny)  # as in Summed
-    torch.add(e.new_full((), -alpha * log2_beta), _in_place("log2", log2_e), alpha=alpha, out=t).exp2_()
+    if ordinary or alpha * (math.log2(tiny) - log2_beta) <= math.log2(tiny):
+        # 0 may be taken for the smallest normal number, whose t is below that: what it adds is lost in any sum
+        _in_place("log2", log2_e if ordinary else log2_e.clamp_min_(tiny))
+    else:  # as in Summed
+        zero = torch.eq(e, 0, out=spare)
+        _in_place("log2", log2_e.add_(zero)).add_(zero, alpha=_LOG2_OF_ZERO)
+    torch.add(e.new_full((), -alpha * log2_beta), log2_e, alpha=alpha, out=t).exp2_()
     if kind == LOG_CORRENTROPY:
         phi = _sum_of_log1p(t, spare)
         h = t.div_(torch.add(t, 1, out=spare))
@@ -281,7 +332,7 @@ def _replace(e: Tensor, setting: Setting, unit: float, buffers: Tensor) -> tuple
         torch.mul(slope, unit, out=e)
         return phi, d_alpha.item(), d_beta.item()
     if not ordinary:
-        h.mul_(e.sgn())  # 0 at 0, where the gradient is 0
+        h.mul_(torch.sgn(e, out=spare))  # 0 at 0, where the gradient is 0
         e.abs_().clamp_min_(tiny)
     torch.addcdiv(e.new_zeros(()), h, e, value=unit * kappa * alpha, out=e)
     return phi, kappa * _LN2 * (h_log - log2_beta * h_sum), -kappa * alpha / beta * h_sum
@@ -323,7 +374,8 @@ def _sum_of_log1p(t: Tensor, spare: Tensor) -> float:
 def _gradients(kind: str, grad: Tensor, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor, needed):
     """First derivatives times `grad`, in differentiable operations, reduced to the shapes of the inputs."""
     zero = residual == 0
-    log_u = torch.where(zero, torch.ones_like(residual), residual).abs().log() - beta.log()
+    log_e = torch.where(zero, torch.ones_like(residual), residual).abs().log()
+    log_u = log_e - beta.log()
     logit = alpha * log_u
     # log h without kappa; h itself is 0 at e = 0
     # The clamp: beyond e^50, h is 0, and an infinite exp would make 0 * inf of its second derivative.
@@ -332,9 +384,10 @@ def _gradients(kind: str, grad: Tensor, residual: Tensor, alpha: Tensor, beta: T
     h = torch.where(zero, torch.zeros_like(log_h), log_h.exp()) * weight
     d_residual = d_alpha = d_beta = d_kappa = None
     if needed[0]:
-        # h / |e| = exp(log h - log|u|) / beta: no 0/0, no overflow. At e = 0 the derivative is 0; its slope there is
+        # h / |e| = exp(log h - log|e|): no 0/0, no overflow. At e = 0 the derivative is 0; its slope there is
         # 2 / beta^2 for alpha = 2, 0 for alpha > 2, infinite for alpha < 2, where we return 0 to keep a Hessian finite.
-        away = residual.sign() * weight * alpha / beta * torch.exp(log_h - log_u)
+        least = math.log(torch.finfo(residual.dtype).tiny)  # as in Summed
+        away = residual.sign() * weight * alpha * torch.exp(log_h - log_e.clamp(min=least))
         slope = torch.where(alpha == 2, 2 * weight / beta.square(), torch.zeros_like(alpha * beta * weight))
         d_residual = (grad * torch.where(zero, slope * residual, away)).sum_to_size(residual.shape)
     if needed[1]:
@@ -342,17 +395,18 @@ def _gradients(kind: str, grad: Tensor, residual: Tensor, alpha: Tensor, beta: T
     if needed[2]:
         d_beta = (grad * -alpha * h / beta).sum_to_size(beta.shape)
     if needed[3]:
-        log1p = torch.where(zero, torch.zeros_like(logit), _softplus(logit))
+        log1p = torch.where(zero, torch.zeros_like(logit), softplus(logit))
         d_kappa = (grad * log1p).sum_to_size(kappa.shape) if kind == LOG_CORRENTROPY else torch.zeros_like(kappa)
     return d_residual, d_alpha, d_beta, d_kappa
 
 
 def _sum_to(values: Tensor, parameter: Tensor, weight: Tensor) -> Tensor:
     """Sum of weight * values over the dimensions along which `parameter` is constant."""
-    if weight.ndim == 0 and parameter.ndim == 0:
-        return values.sum() * weight
+    if weight.shape == parameter.shape:
+        return values.sum_to_size(parameter.shape) * weight
     return (values * weight).sum_to_size(parameter.shape)
 
 
-def _softplus(x: Tensor) -> Tensor:
-    return F.softplus(x, threshold=50.0)  # the default threshold, 20, is off by 2e-9 in float64
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)) to full precision: torch's own, with its default threshold of 20, is off by 2e-9 in float64."""
+    return F.softplus(x, threshold=50.0)

@@ -54,7 +54,7 @@ def log_correntropy(residual: Tensor, alpha, beta, kappa=1.0) -> Tensor:
         2 eps (1 + alpha (|log|e|| + |log beta|)), measured (see `alcl.kernels`). Differentiable twice in all four
         arguments. Its derivative is bounded for alpha >= 1 and falls like kappa alpha / |e| (Theorems I1, I2).
     """
-    return kernels.Elementwise.apply(kernels.LOG_CORRENTROPY, *_arguments(residual, alpha, beta, kappa))
+    return kernels.elementwise(kernels.LOG_CORRENTROPY, *_arguments(residual, alpha, beta, kappa))
 
 
 def correntropy_loss(residual: Tensor, alpha, beta) -> Tensor:
@@ -63,7 +63,7 @@ def correntropy_loss(residual: Tensor, alpha, beta) -> Tensor:
     Computed with expm1, so a residual of 1e-4 keeps all its digits in float32. Far outside the kernel the loss is
     exactly 1 and its gradient exactly 0. Arguments as for `log_correntropy`; differentiable twice in all of them.
     """
-    return kernels.Elementwise.apply(kernels.CORRENTROPY, *_arguments(residual, alpha, beta, 1.0))
+    return kernels.elementwise(kernels.CORRENTROPY, *_arguments(residual, alpha, beta, 1.0))
 
 
 # --- functional forms with the signature of torch.nn.functional.mse_loss --------------------------------------------
@@ -659,7 +659,7 @@ def _in_numbers(alpha: float, beta: float, kappa: float, normalized: bool, chain
 
 
 def _summed(kind: str, residual: Tensor, alpha, beta, kappa) -> Tensor:
-    return kernels.Summed.apply(kind, *_arguments(residual, alpha, beta, kappa))[0]
+    return kernels.summed(kind, *_arguments(residual, alpha, beta, kappa))
 
 
 def _finish(rho_sum: Tensor, log_z: Tensor | None, residual: Tensor, reduction: str) -> Tensor:
