@@ -335,15 +335,15 @@ def robustness_figure(dataset):
     """Accuracy against level, a panel per perturbation: medians over seeds, networks thin, collapsed ones dotted."""
     own = curves[curves["dataset"] == dataset]
     fig, axes = plt.subplots(2, 3, figsize=(7.0, 4.9), sharey=True)
-    for ax, name in zip(axes.flat, PERTURBATIONS, strict=True):
-        _ = ax.set(title=name, xlabel="level", ylabel="accuracy, %" if ax in axes[:, 0] else "")
-        for training in TRAININGS:
-            part = own[(own["perturbation"] == name) & (own["training"] == training)]
-            lines = 100 * part.pivot(index="level", columns="seed", values="accuracy")
-            for seed, line in lines.items():
-                thin = {"color": LOOKS[training], "alpha": 0.3, "lw": 0.5}
-                _ = ax.plot(line, **COLLAPSED if blind[dataset, training, seed] else thin)
-            _ = ax.plot(lines.median(axis=1), color=LOOKS[training], label=training, marker=".")
+    for (ax, name), training in itertools.product(zip(axes.flat, PERTURBATIONS, strict=True), TRAININGS):
+        part = own[(own["perturbation"] == name) & (own["training"] == training)]
+        lines = 100 * part.pivot(index="level", columns="seed", values="accuracy")
+        for seed, line in lines.items():
+            thin = {"color": LOOKS[training], "alpha": 0.3, "lw": 0.5}
+            _ = ax.plot(line, **COLLAPSED if blind[dataset, training, seed] else thin)
+        _ = ax.plot(lines.median(axis=1), color=LOOKS[training], label=training, marker=".")
+        _ = ax.set(title=name, xlabel="level")
+    _ = [ax.set_ylabel("accuracy, %") for ax in axes[:, 0]]
     handles, labels = axes[0, 0].get_legend_handles_labels()
     handles.append(Line2D([], [], **COLLAPSED))
     known = f"each of the {int(blind[dataset].sum())} collapsed networks (stability)"
@@ -401,13 +401,8 @@ for ax, dataset in zip(axes[0], DATASETS, strict=True):
         part = own.loc[training]
         _ = ax.plot(part["trace"], part["robust"], "o", color=LOOKS[training], label=training, ms=4)
     rho[dataset] = stats.spearmanr(-own["trace"], own["robust"]).statistic
-    _ = ax.annotate(
-        f"{int(blind[dataset].sum())} collapsed",
-        (0, own["robust"].min()),
-        (6, 0),
-        textcoords="offset points",
-        va="center",
-    )
+    look = {"textcoords": "offset points", "va": "center"}
+    _ = ax.annotate(f"{int(blind[dataset].sum())} collapsed", (0, own["robust"].min()), (6, 0), **look)
     _ = ax.set(title=dataset, xlabel="mean tr H in the input")
 _ = axes[0, 0].set_ylabel("accuracy, mean over\nall perturbations, %")
 assert max(map(abs, rho.values()), default=0) < 0.3
@@ -544,14 +539,21 @@ summary["ALCL better in"] = [f"{int((values > 0).sum())} of {len(values)}" for _
 _ = figures.save_table(summary, "table09c_regression", **source(fits))
 summary.round(2)
 
+
 # %%
-order = summary.drop("ALCL").sort_values("ALCL smaller by")
-fig, ax = plt.subplots(figsize=(7.0, 3.4))
-for y, (name, row) in enumerate(order.iterrows()):
+def rival_row(ax, y, name, row):
+    """Gray: every split; the median, filled where its interval excludes 0."""
     sure = row["low"] > 0 or row["high"] < 0
     _ = ax.plot(beyond[name], [y] * len(beyond), ".", color="0.8")
     _ = ax.hlines(y, row["low"], row["high"], color="0.25", lw=1.8)
     _ = ax.plot(row["ALCL smaller by"], y, "o", color="0.25", mfc="0.25" if sure else "white", ms=6)
+
+
+# %%
+order = summary.drop("ALCL").sort_values("ALCL smaller by")
+fig, ax = plt.subplots(figsize=(7.0, 3.4))
+for y, (name, row) in enumerate(order.iterrows()):
+    rival_row(ax, y, name, row)
 _ = ax.axvline(0, color=figures.COLORS["alcl"], lw=2.4, zorder=0)
 _ = ax.set_xscale("symlog", linthresh=1.0)
 _ = ax.set_yticks(range(len(order)), order.index)

@@ -212,8 +212,7 @@ if len(frames["drift"]):
     _ = axes[0, 0].set_ylabel("scale β")
     wider = min(ended("drift_up", dataset) / ended("drift_down", dataset) for dataset in sets)
     assert wider > 1
-    title = f"Where noise grows, the scale ends {wider:.1f} times as wide as where it fades, or wider"
-    figures.headline(figure, title)
+    figures.headline(figure, f"Where noise grows, the scale ends {wider:.1f} times as wide as where it fades, or wider")
     _ = save(figure, "fig10b_tracking", notebook=NOTEBOOK, records={"study_drift": used("drift")})
 
 # %% [markdown]
@@ -283,32 +282,32 @@ if len(frames["ablations"]):
         _ = save_table(table, f"table10_rates_{measure}", **part)
         show(table, measure, ["alcl", *dict.fromkeys(table["name"])])
 
+
+# %%
+def rate_lines(ax, table, level):
+    """ALCL at the network's rate minus ALCL at other rates, a line per data set."""
+    for dataset, line in table[table["level"] == level].groupby("dataset", sort=False):
+        look = {"marker": figures.DATASET_MARKERS[dataset], "color": LEVEL_COLORS[level], "label": dataset}
+        _ = ax.plot(line["rate"], line["difference"], **look)
+    _ = ax.axhline(0, color="0.3", lw=0.8)
+    _ = ax.set(title=f"{level} noise", xscale="log", xlabel="learning rate of shape and scale,\ntimes the network's")
+    _ = ax.set_xticks(ticks := [0.1, 0.3, 1, 3, 10, 30], [f"{tick:g}" for tick in ticks])
+    _ = ax.minorticks_off()
+    _ = figures.direct_label(ax)
+
+
 # %%
 if len(frames["ablations"]):
     table = learned["psnr"][learned["psnr"]["name"] != "alcl"]
     table = table.assign(rate=table["name"].str.removeprefix("alcl, rate x ").astype(float))
-    figure, axes = plt.subplots(1, 2, figsize=(7.0, 2.8), sharey=True)
-    for ax, (level, rows) in zip(axes, table.groupby("level", sort=False), strict=True):
-        for dataset, line in rows.groupby("dataset", sort=False):
-            look = {
-                "marker": figures.DATASET_MARKERS[dataset],
-                "color": LEVEL_COLORS[level],
-                "lw": 1.2,
-                "label": dataset,
-            }
-            _ = ax.plot(line["rate"], line["difference"], **look)
-        _ = ax.axhline(0, color="0.3", lw=0.8)
-        _ = ax.set(
-            title=f"{level} noise", xlabel="learning rate of shape and scale,\ntimes the network's", xscale="log"
-        )
-        _ = ax.set_xticks(ticks := [0.1, 0.3, 1, 3, 10, 30], [f"{tick:g}" for tick in ticks])
-        _ = ax.minorticks_off()
-        _ = figures.direct_label(ax)
-    _ = axes[0].set_ylabel("ALCL at the network's rate\nminus this rate, PSNR in dB")
     fast = table[(table["rate"] > 1) & (table["level"] == "low")]
-    lost = f"{fast['difference'].min():.1f} to {fast['difference'].max():.1f} dB"
     assert (fast["low"] > 0).all()
+    figure, axes = plt.subplots(1, 2, figsize=(7.0, 2.8), sharey=True)
+    lost = f"{fast['difference'].min():.1f} to {fast['difference'].max():.1f} dB"
     figures.headline(figure, f"A loss that learns faster than the network loses {lost} at low noise")
+    for ax, level in zip(axes, ("low", "high"), strict=True):
+        rate_lines(ax, table, level)
+    _ = axes[0].set_ylabel("ALCL at the network's rate\nminus this rate, PSNR in dB")
     _ = save(figure, "fig10g_rates", **part)
 
 # %% [markdown]
@@ -376,8 +375,8 @@ if len(frames["neighbours"]):
     alone = neighbours["psnr"].query("name == 'gaussian' and level != 'low'")["difference"]
     least, most = alone.min(), alone.max()
     assert least > 0
-    where = f"{least:.1f} to {most:.1f} dB behind at high and extreme noise"
-    title = f"A learned scale alone is not enough: the Gaussian is {where}"
+    span = f"{least:.1f} to {most:.1f} dB behind at high and extreme noise"
+    title = f"A learned scale alone is not enough: the Gaussian is {span}"
     figure = dots(neighbours, title, levels("low", "high", "extreme"))
     _ = save(figure, "fig10f_neighbours", notebook=NOTEBOOK, records={"study_neighbours": used("neighbours")})
 
