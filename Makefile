@@ -43,7 +43,7 @@ export PYTHONHASHSEED := 0
 figures runs studies: export MALLOC_MMAP_THRESHOLD_ := 33554432
 figures runs studies: export MALLOC_TRIM_THRESHOLD_ := 268435456
 
-.PHONY: help setup figures test test-deep test-oldest oldest runs studies notebooks check audit bench lock clean mutants determinism
+.PHONY: help words setup figures test test-deep test-oldest oldest runs studies notebooks check audit bench lock clean mutants determinism
 
 help:  ## print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -118,6 +118,9 @@ bench: $(READY)  ## what the loss costs beside its peers, about three minutes on
 lock:  ## resolve every pin again (needs uv)
 	uv pip compile pyproject.toml --extra notebooks --extra dev --extra cluster --universal --python-version 3.10 --no-annotate \
 	  --custom-compile-command "make lock" --upgrade --output-file requirements.lock
+
+words: $(READY)  ## words, lines of code and minutes of reading, a row a notebook
+	$(PY) -m alcl.reading
 
 clean:  ## remove what can be made again, but not the environment
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

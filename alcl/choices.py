@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .theorems import notebook_sources
+
 __all__ = ["TOPICS", "choice_gaps", "choices_markdown", "load_choices", "marked_boxes"]
 
 PATH = Path(__file__).with_name("choices.json")
@@ -48,12 +50,12 @@ def load_choices(path: str | Path = PATH) -> list[dict[str, Any]]:
 
 
 def marked_boxes(root: str | Path) -> list[tuple[str, str]]:
-    """(notebook, text) of every box marked "Our choice" or "Departure" in <root>/notebooks/NN_*.py, in order.
+    """(notebook, text) of every box marked "Our choice" or "Departure" in <root>/notebooks, in order.
 
     The notebook is its path from the root; the text is on one line, without the marks of the blockquote.
     """
     boxes = []
-    for path in sorted((Path(root) / "notebooks").glob("[0-9][0-9]_*.py")):
+    for path in notebook_sources(root):
         text: list[str] | None = None
         for line in [*path.read_text("utf-8").splitlines(), ""]:
             quoted = re.fullmatch(r"# ?> ?(.*)", line)
@@ -102,7 +104,8 @@ def choices_markdown(choices: Sequence[Mapping[str, Any]] | None = None, folder:
 
 def _link(path: str, folder: str) -> str:
     """A link to a file; to the executed notebook where it is a notebook's source."""
-    notebook = re.fullmatch(r"notebooks/((\d\d)_\w+)\.py", path)
+    notebook = re.fullmatch(r"notebooks/((\d\d|A\d)_\w+)\.py", path)
     target = f"notebooks/{notebook[1]}.ipynb" if notebook else path
-    label = f"notebook {notebook[2]}" if notebook else f"`{path}`"
+    kind = "appendix" if notebook and notebook[2].startswith("A") else "notebook"
+    label = f"{kind} {notebook[2]}" if notebook else f"`{path}`"
     return f"[{label}]({posixpath.relpath(target, folder or '.')})"

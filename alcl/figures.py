@@ -377,9 +377,8 @@ def save(
     Neither file holds a date or a version, so the same figure gives the same bytes. Files are replaced whole,
     and only if they differ.
 
-    Args: figure: the figure. name: "figNN_what_it_shows" (two digits, perhaps a letter; small letters, digits
-        and underscores). Write it
-            out in the notebook: a test looks for it there.
+    Args: figure: the figure. name: "figNN_what_it_shows" (the notebook's two digits, or A1 for an appendix, perhaps a
+            letter; small letters, digits and underscores). Write it out in the notebook: a test looks for it there.
         notebook: the notebook that draws it, "NN_name"; or the module, "alcl.bench".
         parameters: the notebook's parameters that the figure depends on; plain JSON values.
         records: study -> the records drawn, as dicts with a "digest" or as the digests themselves; in any
@@ -436,7 +435,7 @@ def save_table(
 
 
 def _check_name(name: str, kind: str) -> None:
-    if not re.fullmatch(kind + r"\d\d[a-z]?_[a-z0-9_]+", str(name)):
+    if not re.fullmatch(kind + r"(\d\d|A\d)[a-z]?_[a-z0-9_]+", str(name)):
         raise ValueError(f'name: must look like "{kind}03_what_it_shows" (small letters, digits, _), not {name!r}')
 
 
@@ -447,7 +446,7 @@ def _entry(
     data: Mapping[str, str] | None,
 ) -> dict[str, Any]:
     """The part of a manifest entry that says where a figure came from."""
-    if not re.fullmatch(r"\d\d_[a-z0-9_]+|alcl\.[a-z_]+", str(notebook)):
+    if not re.fullmatch(r"(\d\d|A\d)_[a-z0-9_]+|alcl\.[a-z_]+", str(notebook)):
         raise ValueError(
             f"notebook: must be a notebook's name like \"04_noise\", without an ending, or a module's, not {notebook!r}"
         )

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Theorem", "find_theorems", "gaps", "theorems_markdown"]
+__all__ = ["Theorem", "find_theorems", "gaps", "notebook_sources", "theorems_markdown"]
 
 _ID = r"[A-Z]\d+"
 _STATED = re.compile(rf"(?:\*\*|^#{{1,6}} +)Theorem ({_ID})\b", re.MULTILINE)
@@ -38,21 +38,31 @@ class Theorem:
     guards: tuple[str, ...] = ()
 
 
+def notebook_sources(root: str | Path) -> list[Path]:
+    """Sources of the notebooks in reading order: <root>/notebooks/NN_*.py, then the appendices A1_*.py to A9_*.py.
+
+    Raises FileNotFoundError if `root` has no folder `notebooks`.
+    """
+    folder = Path(root) / "notebooks"
+    if not folder.is_dir():
+        raise FileNotFoundError(f"root: {root} has no folder notebooks")
+    return [path for pattern in ("[0-9][0-9]_*.py", "A[0-9]_*.py") for path in sorted(folder.glob(pattern))]
+
+
 def find_theorems(root: str | Path) -> list[Theorem]:
-    """The theorems of <root>/notebooks/NN_*.py, in reading order, with the guards found in <root>/tests/test_*.py.
+    """The theorems of the notebooks in <root>, in reading order, with the guards found in <root>/tests/test_*.py.
 
     A theorem that is stated twice is listed twice (see `gaps`). Needs jupytext, and reads sources only: nothing is run.
 
     Raises FileNotFoundError if `root` has no folder `notebooks`.
     """
     root = Path(root)
-    if not (root / "notebooks").is_dir():
-        raise FileNotFoundError(f"root: {root} has no folder notebooks")
+    sources = notebook_sources(root)
     guards: dict[str, list[str]] = {}
     for name, theorem in _guards(root):
         guards.setdefault(theorem, []).append(name)
     theorems = []
-    for path in sorted((root / "notebooks").glob("[0-9][0-9]_*.py")):
+    for path in sources:
         cells = _cells(path)
         checks = {theorem: cell for cell in cells for theorem in cell.checks}
         section = ""
@@ -187,10 +197,10 @@ def _guards(root: Path) -> list[tuple[str, str]]:
 def _references(root: Path) -> list[tuple[str, str]]:
     """(where, theorem) for every theorem that is mentioned, checked or guarded anywhere."""
     found = []
-    for path in sorted([*root.glob("notebooks/[0-9][0-9]_*.py"), *root.glob("alcl/*.py")]):
+    for path in [*notebook_sources(root), *sorted(root.glob("alcl/*.py"))]:
         text = re.sub(r"\s*\n\s*#?\s*", " ", path.read_text("utf-8"))
         for mention in re.findall(rf"\bTheorems? ((?:{_ID}(?:, | and | to | or )?)+)", text):
             found += [(path.name, theorem) for theorem in re.findall(_ID, mention)]
-    for path in sorted((root / "notebooks").glob("[0-9][0-9]_*.py")):
+    for path in notebook_sources(root):
         found += [(path.name, theorem) for cell in _cells(path) for theorem in cell.checks]
     return found + _guards(root)

@@ -186,7 +186,7 @@ assert worst < 1e-6
 # shifted Student-t laws:
 #
 # $$ P(y \le a) = (1 - p)\, F_\nu\bigl(\tfrac{a - x}{s}\bigr) + \tfrac p2 F_\nu\bigl(\tfrac{a}{s}\bigr)
-# + \tfrac p2 F_\nu\bigl(\tfrac{a - 1}{s}\bigr). $$
+# {} + \tfrac p2 F_\nu\bigl(\tfrac{a - 1}{s}\bigr). $$
 
 
 # %%

@@ -385,7 +385,7 @@ _ = figures.save(fig, "fig08d_believed", notebook="08_label_noise")
 # *Assumptions.* $p$ in the simplex, $a \ge 1$.
 #
 # $$ \tfrac1K\lVert a\,e_y - p\rVert_2^2 \;=\; \tfrac1K\lVert e_y - p\rVert_2^2 + \tfrac{a-1}{K}\,\lVert e_y - p\rVert_1
-#    + \tfrac{(a-1)^2}{K}. $$
+#    {} + \tfrac{(a-1)^2}{K}. $$
 #
 # *Proof.* $a\,e_y - p = (a-1)\,e_y + (e_y - p)$, so the left side times $K$ is
 # $(a-1)^2 + 2(a-1)(1 - p_y) + \lVert e_y - p\rVert_2^2$; and

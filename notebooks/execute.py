@@ -1,4 +1,4 @@
-"""Execute the notebooks: NN_name.py (the source) to NN_name.ipynb (executed, committed).
+"""Execute the notebooks: NN_name.py or A1_name.py (the source) to .ipynb (executed, committed).
 
     python notebooks/execute.py                       all of them, two at a time, NN_figures last
     python notebooks/execute.py 03 04_noise --jobs 1  some of them
@@ -91,7 +91,7 @@ def value(text: str) -> Any:
 
 def select(asked: Sequence[str]) -> list[str]:
     """Names of the notebooks asked for (all, if none is), in their order. A name may end in .py or be a beginning."""
-    known = sorted(path.stem for path in HERE.glob("[0-9][0-9]_*.py"))
+    known = sorted(path.stem for path in [*HERE.glob("[0-9][0-9]_*.py"), *HERE.glob("A[0-9]_*.py")])
     if not asked:
         return known
     chosen = set()

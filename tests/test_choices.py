@@ -70,6 +70,12 @@ def test_boxes_are_found(project):
     ]
 
 
+def test_boxes_of_appendices_are_found_and_linked(project):
+    (project / "notebooks" / "A1_b.py").write_text("# %% [markdown]\n# > **Our choice.** Plums.\n")
+    assert marked_boxes(project)[-1] == ("notebooks/A1_b.py", "**Our choice.** Plums.")
+    assert "[appendix A1](notebooks/A1_b.ipynb)" in choices_markdown([entry(where=["notebooks/A1_b.py#Plums"])])
+
+
 def test_gaps_are_named(project):
     places = [f"notebooks/01_a.py#{words}" for words in ("01-A", "Two", "three")]
     assert choice_gaps(project, [entry(where=places), entry()]) == []

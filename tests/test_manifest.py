@@ -47,7 +47,7 @@ def broken_entries(folder, notebooks):
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     problems = []
     for name, entry in manifest.items():
-        if not re.fullmatch(r"(fig|table)\d\d[a-z]?_[a-z0-9_]+", name):
+        if not re.fullmatch(r"(fig|table)(\d\d|A\d)[a-z]?_[a-z0-9_]+", name):
             problems.append(f"{name}: not a figure's or table's name")
         if not entry["files"] or not entry["sha256"]:
             problems.append(f"{name}: no file, or no checksum")
@@ -79,7 +79,7 @@ def abandoned(folder, notebooks):
     for name, entry in manifest.items():
         path = origin(notebooks, entry["notebook"])
         source = path.read_text("utf-8") if path.is_file() else ""
-        starts = re.findall(r"""["']((?:fig|table)\d\d[a-z]?_[a-z0-9_]*)(\{)?""", source)
+        starts = re.findall(r"""["']((?:fig|table)(?:\d\d|A\d)[a-z]?_[a-z0-9_]*)(\{)?""", source)
         if not any(name == start or (open_ and name.startswith(start)) for start, open_ in starts):
             problems.append(f"{name}: {entry['notebook']} does not save it")
     return problems

@@ -16,7 +16,14 @@ from jupytext.cli import jupytext as run_jupytext
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
-SOURCES = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
+
+
+def sources(folder):
+    """Sources of the notebooks: NN_*.py, then the appendices A1_*.py and so on."""
+    return sorted([*folder.glob("[0-9][0-9]_*.py"), *folder.glob("A[0-9]_*.py")])
+
+
+SOURCES = sources(FOLDER)
 EXECUTED = sorted(FOLDER.glob("*.ipynb"))
 stems = {"ids": lambda path: path.stem}
 
@@ -25,9 +32,8 @@ stems = {"ids": lambda path: path.stem}
 
 def unpaired(folder):
     """Notebooks of which the source or the executed file is missing."""
-    sources = {path.stem for path in folder.glob("[0-9][0-9]_*.py")}
     executed = {path.stem for path in folder.glob("*.ipynb")}
-    return [f"{name}: only one of .py and .ipynb" for name in sorted(sources ^ executed)]
+    return [f"{name}: only one of .py and .ipynb" for name in sorted({p.stem for p in sources(folder)} ^ executed)]
 
 
 def out_of_sync(source, folder):
@@ -133,6 +139,19 @@ def unproduced(path):
     return problems
 
 
+def broken_math(path):
+    """Lines inside $...$ or $$...$$ that Markdown takes for the item of a list: the formula then shows as raw LaTeX."""
+    problems = []
+    for number, cell in enumerate(nbformat.read(path, 4).cells, start=1):
+        if cell.cell_type != "markdown":
+            continue
+        text = re.sub(r"```.*?```|`[^`\n]*`", " ", cell.source, flags=re.DOTALL)
+        for formula in re.findall(r"\$\$.*?\$\$|\$[^$]+\$", text, flags=re.DOTALL):
+            lines = [re.sub(r"^> ?", "", line) for line in formula.splitlines()[1:]]
+            problems += [f"cell {number}: {line!r}" for line in lines if re.match(r"([-+*]|\d+[.)])\s", line.lstrip())]
+    return problems
+
+
 def saved_names(source):
     """Patterns of the names under which a notebook's source saves figures and tables; None for one not written out.
 
@@ -173,7 +192,10 @@ def unlisted(path, manifest):
 
 
 def test_notebooks_are_numbered_without_gaps():
-    assert [path.name[:2] for path in SOURCES] == [f"{i:02d}" for i in range(len(SOURCES))]
+    names = [path.name[:2] for path in SOURCES]
+    appendices = [name for name in names if name.startswith("A")]
+    assert names[: len(names) - len(appendices)] == [f"{i:02d}" for i in range(len(names) - len(appendices))]
+    assert appendices == [f"A{i}" for i in range(1, len(appendices) + 1)]
     assert SOURCES
 
 
@@ -197,6 +219,9 @@ class TestExecuted:
 
     def test_numbers_in_prose_come_from_cells(self, path):
         assert unproduced(path) == []
+
+    def test_no_formula_is_cut_by_a_list(self, path):
+        assert broken_math(path) == []
 
     def test_has_no_long_cell(self, path):
         assert long_cells(path) == []
@@ -253,10 +278,10 @@ def printed(text):
 
 def test_gate_pairs(tmp_path):
     (tmp_path / "01_a.py").touch()
-    (tmp_path / "02_b.ipynb").touch()
-    assert unpaired(tmp_path) == ["01_a: only one of .py and .ipynb", "02_b: only one of .py and .ipynb"]
+    (tmp_path / "A2_b.ipynb").touch()
+    assert unpaired(tmp_path) == ["01_a: only one of .py and .ipynb", "A2_b: only one of .py and .ipynb"]
     (tmp_path / "01_a.ipynb").touch()
-    (tmp_path / "02_b.py").touch()
+    (tmp_path / "A2_b.py").touch()
     assert unpaired(tmp_path) == []
 
 
@@ -324,6 +349,20 @@ def test_gate_prose_numbers(tmp_path, prose, problem):
     cells = [code("x = 0.4", outputs=printed("psnr 25.5, 1234.5, 0.07")), nbformat.v4.new_markdown_cell(prose)]
     found = unproduced(write(tmp_path / "01_x.ipynb", cells))
     assert found == ([] if problem is None else [f"cell 2: no cell produced {problem}"])
+
+
+@pytest.mark.parametrize(
+    ("prose", "problems"),
+    [
+        ("So $a\n- b$ is", ["cell 2: '- b$'"]),
+        ("> so $a =\n> 1. $", ["cell 2: '1. $'"]),
+        ("$$ a\n   + b $$", ["cell 2: '   + b $$'"]),
+        ("So $a$\n- b, $c\n-d$; `x $`\n- $e$ and\n\n- $f - g$", []),
+    ],
+)
+def test_gate_math(tmp_path, prose, problems):
+    cells = [code("'$x\n- y$'"), nbformat.v4.new_markdown_cell(prose)]
+    assert broken_math(write(tmp_path / "01_x.ipynb", cells)) == problems
 
 
 @pytest.mark.parametrize("text", ["# Obviously so", "# and it can\n# be shown that", "x = 1  # clearly, one"])
@@ -469,3 +508,9 @@ def test_parameter_values_are_read_as_typed(tool, text, value):
 def test_notebooks_can_be_named_in_several_ways(tool, text):
     assert tool.select([text]) == ["01_good"]
     assert tool.select([]) == ["01_good", "02_bad", "03_figures"]
+
+
+def test_appendices_are_notebooks_too(tool, workshop):
+    (workshop / "A1_more.py").write_text(GOOD)
+    assert tool.select(["A1"]) == ["A1_more"]
+    assert tool.select([]) == ["01_good", "02_bad", "03_figures", "A1_more"]

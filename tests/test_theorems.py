@@ -156,6 +156,13 @@ def test_table_shows_links_and_what_is_missing(project):
     assert r"Squares (\|x\|) are" in lines[2]
 
 
+def test_appendices_are_read_after_the_numbered_notebooks(project):
+    notebook = NOTEBOOK.replace("L1", "A2").replace("L2", "A3")
+    (project / "notebooks" / "A1_more.py").write_text(notebook)
+    assert [theorem.id for theorem in find_theorems(project)] == ["L1", "L2", "A2", "A3"]
+    assert [line for line in gaps(project) if "A1_more: Theorem A2 has no guard" in line]
+
+
 def test_a_root_without_notebooks_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="has no folder notebooks"):
         find_theorems(tmp_path)
