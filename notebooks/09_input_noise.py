@@ -536,7 +536,8 @@ _ = figures.save(fig, "fig09c_regression", **source(fits))
 # Ahead and behind are meant with the whole interval of the paired differences over splits. (The splits share
 # patients: the intervals speak of this table, not of tables in general.)
 #
-# The influence of all these losses, by one ruler, stands in the table of [notebook 02](02_influence.ipynb), Section 11.
+# The influence of all these losses, by one ruler, is in the table of appendix [A3_influence](A3_influence.ipynb),
+# Section 7.
 
 # %% [markdown]
 # ## What to take along

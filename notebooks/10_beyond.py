@@ -250,7 +250,8 @@ if len(frames["ablations"]):
     _ = save(figure, "fig10d_ablations", notebook=NOTEBOOK, records={"study_ablations": used("ablations")})
 
 # %% [markdown]
-# What became of the scale without the normaliser? Theorem A5 of notebook 03 says that it grows for as long as it may.
+# What became of the scale without the normaliser? By Theorem A5 (appendix [A4_adaptation](A4_adaptation.ipynb)) it
+# grows without end.
 
 # %%
 if len(frames["ablations"]):
@@ -282,7 +283,7 @@ if len(frames["ablations"]):
 
 # %% [markdown]
 # A loss that learns faster than the network loses PSNR at low noise, on every set, and its scale ends narrower. The
-# mechanism is in notebook 03: what the network has not learned yet is taken for outliers.
+# mechanism is in appendix A4: what the network has not learned yet is taken for outliers.
 
 # %%
 if len(frames["ablations"]):
@@ -344,7 +345,8 @@ if len(frames["unseen"]):
 #
 # Robust losses that the grid of notebook 06 does not have. A Gaussian likelihood with a learned scale asks whether the
 # scale alone does ALCL's work. Generalized Cauchy has a learned shape and scale too, tied otherwise. The scheduled
-# pseudo-Huber narrows by the clock, not by the data. Log-cosh and LMLS do not redescend (notebook 02, Section 11).
+# pseudo-Huber narrows by the clock, not by the data. Log-cosh and LMLS do not redescend (appendix
+# [A3_influence](A3_influence.ipynb), Section 7).
 
 # %%
 if len(frames["neighbours"]):
