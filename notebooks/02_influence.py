@@ -510,7 +510,7 @@ assert first[0.01]["alcl"] < 0.5 < first[0.01]["cauchy"]
 # everything is as good as knowing the scale, and learning the scale alone with a large shape breaks near a quarter, as
 # Theorem I9 says. Against a cluster a hundred times tighter than the data, learned ALCL is captured before one half: a
 # tight cluster at a small scale has the higher likelihood. A scale floor (`beta_min`) bounds what such a cluster can
-# gain. Losses with a fixed, wide scale do not have this weakness.
+# gain. ALCL with a fixed, wide scale does not have this weakness.
 #
 # Outliers that are *not* very far find another way: at large $\alpha$ the density is nearly uniform on
 # $[-\beta, \beta]$, and one box can cover data and outliers together. Its cost grows like $\log R$, that of the

@@ -143,7 +143,7 @@ for ax, (title, curves) in zip(axes, panels, strict=True):
     for (label, y), color in zip(curves, (ORANGE, BLUE), strict=True):
         _ = ax.plot(u, y, color=color, label=label)
     _ = ax.set(xscale="log", title=title, xlabel="residual |e| / β")
-_ = fig.suptitle("One outlier: a bounded score for output and scale, an unbounded one for shape and tail")
+_ = fig.suptitle("Scores of output and scale are bounded, those of shape and tail are not")
 for ax in axes:
     _ = figures.direct_label(ax, fontsize=8)
 _ = figures.save(fig, "fig03a_scores", notebook="03_adaptation")
