@@ -15,10 +15,10 @@
 # %% [markdown]
 # # 04 · Noise
 #
-# When the only images seen in training are noisy, which loss gives the best reconstructions? The answer depends on the noise,
-# so it must be known exactly. Here it is built and checked: impulses, then Student-t noise, at five levels. At the
-# levels called high and extreme it has no mean. Targets are not clipped, because clipping makes residuals that are
-# exactly zero.
+# When the only images seen in training are noisy, which loss gives the best reconstructions? The answer depends on
+# the noise, so it must be known exactly. Here it is built and checked: impulses, then Student-t noise, at five
+# levels. At the levels called high and extreme it has no mean. Targets are not clipped, because clipping makes
+# residuals that are exactly zero.
 #
 # **What you will do.** Draw the noise and test every distribution against its reference. Prove what it does to means
 # and tails. Clip targets and see exact zeros. Fit Gaussian, Laplace and generalized-t densities to the noise of every
