@@ -522,7 +522,7 @@ for measure in ("PSNR", "SSIM", "accuracy"):
     print(f"{measure:8s} best: {noisy[measure].idxmax()}. ALCL: {rank} of {len(noisy)}, {ahead:+.3f} against MSE")
 
 # %% [markdown]
-# ## What to take along
+# ## What to take away
 #
 # - Targets are noisy and not clipped, inputs are clamped, clean images serve evaluation alone: the loss decides.
 # - ALCL costs two numbers beside the weights and one line in the optimizer. The loop is otherwise any loop.

@@ -13,7 +13,7 @@
 # ---
 
 # %% [markdown]
-# # 09 · Noisy inputs
+# # 09 · Input noise
 #
 # A third corruption: targets and labels are right, and the *input* is noisy when the network is used. One answer is
 # to show noise in training; another, the subject of this notebook, is a loss on the features that holds noisy views
@@ -540,7 +540,7 @@ _ = figures.save(fig, "fig09c_regression", **source(fits))
 # Section 7.
 
 # %% [markdown]
-# ## What to take along
+# ## What to take away
 #
 # - Injected noise penalises the trace of the Hessian, to second order; the published measure is the trace of its
 #   *square*.

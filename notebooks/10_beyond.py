@@ -13,7 +13,7 @@
 # ---
 
 # %% [markdown]
-# # 10. Past the paper
+# # 10 · Beyond the paper
 #
 # The abstract speaks of one noise level at a time, one scale for the whole image, and noise of the kind that the method
 # was made for. This notebook asks what happens otherwise, and which part of ALCL does the work.
@@ -159,7 +159,7 @@ def grids(found, suptitle, by=("dataset", "level")):
 
 
 # %% [markdown]
-# ## 1. Noise that drifts
+# ## 1 · Noise that drifts
 #
 # The level moves while the network trains: every epoch sees new noise, from *low* to *extreme* (up), or back (down).
 # What counts is the noise at the end. GCL has its best settings for low, for moderate and for extreme noise, each tuned
@@ -215,7 +215,7 @@ if len(frames["drift"]):
     _ = save(figure, "fig10b_tracking", notebook=NOTEBOOK, records={"study_drift": used("drift")})
 
 # %% [markdown]
-# ## 2. Channels that differ
+# ## 2 · Channels that differ
 #
 # Red has low noise, green moderate, blue extreme. One scale must serve all three; `parameter_shape=(3, 1, 1)` gives
 # each channel its own shape and scale.
@@ -231,7 +231,7 @@ if len(frames["channels"]):
     _ = save(figure, "fig10c_channels", notebook=NOTEBOOK, records={"study_channels": used("channels")})
 
 # %% [markdown]
-# ## 3. Which part does the work?
+# ## 3 · Which part does the work?
 #
 # The shape frozen at 2 (a Cauchy likelihood with a learned scale), the scale frozen at its start, both frozen (a fixed
 # Cauchy loss), and the normaliser left out.
@@ -296,7 +296,7 @@ if len(frames["ablations"]):
     display(scale.round(3))
 
 # %% [markdown]
-# ## 4. Fewer images, other codes
+# ## 4 · Fewer images, other codes
 #
 # At high noise. GCL as tuned once, at moderate noise and the usual size.
 
@@ -323,7 +323,7 @@ if len(frames["sizes"]):
         assert (table.loc[table["name"] == "mse", "high"] < 0).all()
 
 # %% [markdown]
-# ## 5. Noise that nothing was developed on
+# ## 5 · Noise that nothing was developed on
 #
 # Three laws that appear nowhere else in training or tuning of ALCL, each about as harmful as the high level:
 
@@ -341,7 +341,7 @@ if len(frames["unseen"]):
     _ = save(figure, "fig10e_unseen", notebook=NOTEBOOK, records={"study_unseen": used("unseen")})
 
 # %% [markdown]
-# ## 6. Neighbours
+# ## 6 · Neighbours
 #
 # Robust losses that the grid of notebook 06 does not have. A Gaussian likelihood with a learned scale asks whether the
 # scale alone does ALCL's work. Generalized Cauchy has a learned shape and scale too, tied otherwise. The scheduled
@@ -370,7 +370,7 @@ if len(frames["neighbours"]):
         print(f"{MEASURES[measure][1]}: Gaussian minus ALCL at most {MEASURES[measure][0] * alone['high'].max():.2f}")
 
 # %% [markdown]
-# ## 7. Counted
+# ## 7 · Counted
 #
 # In how many cells is a method surely ahead of ALCL, or surely behind it (the whole interval on one side)? The table
 # that is saved has the least and the largest difference over the cells too.
@@ -387,7 +387,7 @@ if cells:
     display(counts.unstack("measure")[["ahead", "unresolved", "behind"]])
 
 # %% [markdown]
-# ## What to take from here
+# ## What to take away
 #
 # Four statements, each with its check. The checks hold for the recorded runs; they would stop this notebook if other
 # runs said otherwise.
