@@ -127,8 +127,8 @@ for alpha in (1.5, 2.0, 3.0):
     )
 
 # %% [markdown]
-# To GCL a residual of 20 scales does not exist. To ALCL it is an outlier, with a tenth of the influence of a good
-# observation, which counts if the *network* was wrong and not the target. Section 6 shows what that is worth.
+# A residual of 20 scales has no gradient with GCL. With ALCL it still has a tenth of the largest influence, which
+# matters if the *network* was wrong and not the target. Section 6 shows how much.
 
 # %% [markdown]
 # ## 2 · The price: efficiency
@@ -244,7 +244,7 @@ assert math.isclose(efficiency["alcl"][0], 1, abs_tol=1e-4)  # at the Cauchy the
 assert min(efficiency["alcl_kappa"]) > 1 - 1e-6
 
 # %% [markdown]
-# The tails are one unknown, the scale is the other, and the fixed losses above were handed it: their tuning
+# The tails are one unknown, the scale is the other, and the fixed losses above were given it: their tuning
 # constants were multiplied by the true scale of the noise, 1. The right panel of the next figure gives them $t_2$
 # noise of another scale. The learned loss is equivariant: its best-fitting $\beta$ moves with the noise, and its
 # efficiency does not change at all.

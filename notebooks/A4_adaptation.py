@@ -434,9 +434,7 @@ print(f"learning shape and scale changes the variance of the location by less th
 # have together with its light tail (Section 7). The last two rows say what adaptation is for: the same loss
 # with a scale set wrongly by hand. Under Laplace noise, though, too narrow is better than learned. Maximum
 # likelihood in a family that does not hold the truth fits the whole distribution of the residuals, not the variance of
-# the location; nothing says that the two coincide.
-#
-#
+# the location; the two need not coincide.
 #
 # ## 5 · How fast to learn the scale
 #
