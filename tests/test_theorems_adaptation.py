@@ -160,6 +160,21 @@ def test_A4_any_zeros_at_all_leave_the_joint_loss_without_a_bound():
     assert (-GeneralizedT(alpha, beta, torch.ones_like(beta)).log_prob(e).mean(1)).min() >= nonzero
 
 
+@pytest.mark.parametrize(("alpha", "kappa", "z"), [(1.6, 1.0, 0.5), (3.0, 0.8, 0.9)])
+def test_A11_the_scale_falls_in_proportion_to_near_zeros(alpha, kappa, z):
+    """The root of the library's score in log-scale, against the limit solved for in v."""
+    others = zeros_and_laplace(0, round(1000 * (1 - z)))
+    v0 = optimize.brentq(lambda v: kappa * alpha * (z * v + 1 - z) - 1, 0, 1)
+    ratios = []
+    for delta in (1e-3, 1e-6, 1e-9):
+        e = torch.cat([torch.full((round(1000 * z),), delta, dtype=torch.float64), others])
+        root = optimize.brentq(lambda s, e=e: float(model(alpha, math.exp(s), kappa).score(e)[:, 2].mean()), -40, 5)
+        ratios.append(math.exp(root) / delta)
+    limit = (1 / v0 - 1) ** (1 / alpha)
+    assert abs(ratios[-1] / limit - 1) < 1e-3
+    assert abs(ratios[1] - limit) < abs(ratios[0] - limit)
+
+
 # --- A5: what runs to infinity ----------------------------------------------------------------------------------------
 
 
