@@ -5,7 +5,7 @@ With residual ``e``, shape ``alpha``, scale ``beta`` and tail weight ``kappa``,
     p(e) = (1 + |e/beta|^alpha)^(-kappa) / Z,    Z = (2 beta / alpha) B(1/alpha, kappa - 1/alpha),
 
 which is a density exactly when ``kappa * alpha > 1``. Everything else in this module follows from one fact
-(notebook 01, Theorem L7): ``v = |u|^alpha / (1 + |u|^alpha)``, with ``u = e / beta``, has the Beta(a, b) law,
+(appendix A2, Theorem L7): ``v = |u|^alpha / (1 + |u|^alpha)``, with ``u = e / beta``, has the Beta(a, b) law,
 
     a = 1/alpha,    b = kappa - 1/alpha,    a + b = kappa.
 
@@ -292,7 +292,7 @@ class GeneralizedT(Distribution):
         """Fisher information of one residual about (location, alpha, beta, kappa), in closed form.
 
         The location row is zero off the diagonal: the location score is odd in ``e``, the others even
-        (notebook 01, Theorem L11, where every entry is derived from moments of ``v`` and ``logit v``). The
+        (appendix A2, Theorem L11, where every entry is derived from moments of ``v`` and ``logit v``). The
         scale is ``beta`` itself; the entry for ``log(beta)`` is ``beta^2`` times it. The location entry is
         inf for ``alpha <= 1/2``.
 

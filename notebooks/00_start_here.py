@@ -15,18 +15,17 @@
 # %% [markdown]
 # # 00 · Start here
 #
-# A loss decides what a network believes. Squared error believes everything; a robust loss has to be told how large an
-# error may be before it is an outlier. The adaptive log-correntropy loss (ALCL) learns that together with the
-# network. This project derives the loss, proves what holds for it and what does not, measures it against its rivals,
-# and offers it as a small library.
+# A loss decides how strongly each error drives training. With squared error, large errors drive it most; a robust
+# loss needs to know how large an error may be before it counts as an outlier. The adaptive log-correntropy loss
+# (ALCL) learns that together with the network. This project derives the loss, proves what holds for it and what does
+# not, compares it with other losses, and offers it as a small library.
 #
-# **What you will do.** See the problem in one picture. Put the loss into an ordinary training loop: ten lines, one of
-# which is easy to forget. Meet a loss below zero, and stay calm.
+# **What you will do.** See the problem in one picture. Put the loss into an ordinary training loop.
 #
-# **What you will learn.** Where to find what: the reading order, the abstract's claims and where each is settled, every
-# theorem with the cell that checks it and the test that guards it, every choice that the abstract left open.
+# **What you will learn.** Where to find what: the reading order, the abstract's claims, the theorems, the choices.
 #
 # **What you need.** To have trained something with PyTorch. Everything here runs in seconds; nothing is downloaded.
+# Symbols are in the [glossary](glossary.md).
 #
 # > **The paper (abstract).** *ALCL: An Adaptive Log-Correntropy Loss for Robust Learning under Non-Gaussian Noise*
 # > (Kundu, Kanjilal, Uysal, arXiv 2606.16050) replaces the fixed kernel parameters of correntropy losses by a
@@ -69,10 +68,9 @@ figures.use_theme()
 # %% [markdown]
 # ## 1 · The problem in one picture
 #
-# Twenty copies of one photograph, each spoilt by strong noise: three pixels in ten replaced by black or white, and on
-# every pixel additive noise with tails so heavy that it has no mean. The model is as simple as can be, a picture
-# whose pixels are the weights. It is shown all copies and asked to agree with them. *How* to agree with contradicting
-# copies is the loss's decision, and nothing else's.
+# Twenty copies of one photograph, with strong noise: three pixels in ten are replaced by black or white, and every
+# pixel has additive noise with tails so heavy that it has no mean. The model is a picture whose pixels are the
+# weights, fitted to all copies at once. How it fits copies that contradict each other depends on the loss alone.
 
 
 # %%
@@ -123,9 +121,8 @@ _ = figures.save(fig, "fig00a_problem", notebook="00_start_here",
                  parameters={"seed": seed, "copies": copies, "steps": steps})  # fmt: skip
 
 # %% [markdown]
-# Squared error settles on the mean of the copies, and one wild copy owns a mean. ALCL settles where most copies are.
-# It began by knowing nothing ($\beta = 1$: the whole range of gray counts as "close") and found the size of the noise
-# on its way.
+# Squared error gives the mean of the copies, which one wild copy can move anywhere. ALCL gives a value where most
+# copies are. It starts at $\beta = 1$, the whole range of gray, and learns the scale of the noise.
 #
 # **Check.** Squared error's picture is the mean, computed directly (where Adam's steps could carry it that far). ALCL's
 # $\alpha$ and $\beta$ are close to those that maximum likelihood, by Newton's method, finds for the same residuals.
@@ -148,9 +145,8 @@ print(f"ALCL learned alpha {criterion.alpha.item():.2f}, beta {criterion.beta.it
 print(", ".join(f"{figures.LABELS[name]} {value:.1f} dB" for name, value in quality.items()))
 
 # %% [markdown]
-# Absolute error (L1), which has nothing to tune or to learn, comes close here: robustness is no privilege of ALCL.
-# Whether and where ALCL is better than its *robust* rivals is the harder question, and the one that notebooks 05 to 07
-# ask.
+# Absolute error (L1), which has nothing to tune or to learn, comes close here. Whether and where ALCL is better than
+# other *robust* losses is the question of notebooks 05 to 07.
 #
 # ## 2 · Ten lines in your own loop
 #
@@ -168,8 +164,8 @@ print(", ".join(f"{figures.LABELS[name]} {value:.1f} dB" for name, value in qual
 # ```
 #
 # The loss has parameters of its own. An optimizer that is given `model.parameters()` alone never moves them; training
-# still runs, and shape and scale stay where they were. `optimizer_groups` hands over both, and keeps weight decay
-# away from the loss. If it is forgotten, the loss says so, once:
+# still runs, and shape and scale stay where they were. `optimizer_groups` includes them, without weight decay. If it is
+# forgotten, the loss warns, once:
 
 # %% tags=["nbval-check-output"]
 forgetful, model = ALCLoss(), Picture(clean.shape)
@@ -191,19 +187,18 @@ print(str(warning.message).replace(". ", ".\n"))
 # - **Start wide.** `beta=1` should be at least as large as your residuals are at the start; otherwise rescale the
 #   targets, or pass a larger `beta`. Learning narrows it.
 # - **Do not hurry the loss.** Its learning rate is the network's unless you pass `loss_lr`. A scale that shrinks faster
-#   than the network learns takes everything for an outlier (notebook 03).
+#   than the network learns makes everything an outlier (appendix A4).
 # - **Do not clip targets.** Residuals that are exactly zero pull the scale to zero (notebook 03). There is a floor,
-#   `beta_min`, for data that have them by nature.
+#   `beta_min`, for data that have them anyway.
 #
 # ## 3 · The loss may be negative
 #
-# Sooner or later the printed loss falls below zero. That is no error. ALCL is minus the logarithm of a *density*,
+# A printed loss below zero is no error. ALCL is minus the logarithm of a *density*,
 #
 # $$ \ell(e) = \kappa \log\bigl(1 + |e/\beta|^\alpha\bigr) + \log Z(\alpha, \beta, \kappa), $$
 #
-# and a density may exceed 1: a narrow one must, for the area under it is 1. When residuals shrink tenfold, the best
-# density is ten times as narrow and as high, and the loss is smaller by $\log 10 \approx 2.3$; there is no zero at
-# which to stop. Low noise shows it.
+# and a density may exceed 1: a narrow one must, because the area under it is 1. When residuals shrink tenfold, the best
+# density is ten times as narrow and as high, and the loss is smaller by $\log 10 \approx 2.3$.
 
 # %%
 quiet = LEVELS["low"](clean.expand(copies, *clean.shape), torch.Generator().manual_seed(seed))
@@ -237,8 +232,8 @@ assert losses[-1] < 0 < losses[0]
 print("a residual of zero costs minus the log of the peak density: below zero")
 
 # %% [markdown]
-# So compare ALCL values of one method over time, never with another method's. What can be compared between methods is
-# what neither of them optimises, such as PSNR against clean images.
+# So compare ALCL values of one method over time, never with another method's. Methods can be compared by what none of
+# them optimises, such as PSNR against clean images.
 #
 # ## 4 · Reading order
 #
@@ -246,8 +241,8 @@ print("a residual of zero costs minus the log of the peak density: below zero")
 # |---|---|---|
 # | [01_likelihood](01_likelihood.ipynb) | derive the loss from correntropy, prove its density, fit it | calculus |
 # | [02_influence](02_influence.ipynb) | prove what "bounded and redescending" means, here and for the rivals | 01 |
-# | [03_adaptation](03_adaptation.ipynb) | see why learning shape and scale works, and both ways it fails | 01, 02 |
-# | [04_noise](04_noise.ipynb) | draw the noise and check every law | nothing |
+# | [03_adaptation](03_adaptation.ipynb) | see what learning shape and scale together gives, and how it fails | 01, 02 |
+# | [04_noise](04_noise.ipynb) | draw the noise and check every distribution | nothing |
 # | [05_training](05_training.ipynb) | train every method on one data set at one level, of your choice | 04 |
 # | [06_benchmark](06_benchmark.ipynb) | compare methods over the grid of recorded runs, with intervals and tests | 05 |
 # | [07_figures](07_figures.ipynb) | find the final figures, and the verdict on every claim | 06 |
@@ -255,18 +250,24 @@ print("a residual of zero costs minus the log of the peak density: below zero")
 # | [09_input_noise](09_input_noise.ipynb) | meet another: noisy inputs, a loss on features, curvature | nothing |
 # | [10_beyond](10_beyond.ipynb) | go past the paper: drift, channels, parts taken away, unseen noise | 06 |
 #
-# - *In an hour, with a loss to try:* Sections 1 to 3 above, then Section 4 of notebook 03, then 05.
+# - *In an hour, with a loss to try:* Sections 1 to 3 above, then Section 3 of appendix A4, then 05.
 # - *For the proofs:* 01, 02, 03 in this order. Each theorem has its assumptions, its proof and an executed check.
 # - *For the numbers:* 04, 05, 06, 07.
+#
+# Off this line, in appendices: [A1_joint_likelihood](A1_joint_likelihood.ipynb), [A2_likelihood](A2_likelihood.ipynb),
+# [A3_influence](A3_influence.ipynb), [A4_adaptation](A4_adaptation.ipynb).
 
 # %% tags=["nbval-check-output"]
 from alcl.parameters import checkout
 
-first, *rest = sorted((checkout() / "notebooks").glob("[0-9][0-9]_*.py"))
-here, others = first.read_text("utf-8"), [path.stem for path in rest]
+from alcl.theorems import find_theorems, notebook_sources, theorems_markdown
+
+root = checkout()
+here = (root / "notebooks" / "00_start_here.py").read_text("utf-8")
+others = [path.stem for path in notebook_sources(root)][1:]
 missing = [name for name in others if f"[{name}]({name}.ipynb)" not in here]
 assert missing == []
-print("every notebook is in the table")
+print("every notebook is linked above")
 
 # %% [markdown]
 # ## 5 · The abstract's claims, and where each is settled
@@ -277,9 +278,8 @@ print("every notebook is in the table")
 
 # %%
 from alcl.claims import load_claims
-from alcl.theorems import find_theorems, theorems_markdown
 
-theorems = find_theorems(checkout())
+theorems = find_theorems(root)
 
 
 def proofs(ids):
@@ -324,9 +324,9 @@ from alcl.choices import choices_markdown
 display(Markdown(choices_markdown(folder="notebooks")))
 
 # %% [markdown]
-# ## What to take along
+# ## What to take away
 #
-# - The loss is a likelihood; it learns what counts as close. It has parameters, which an optimizer must be given.
+# - The loss is a likelihood. It has parameters, which an optimizer must be given.
 # - Its value may be negative, and is not comparable between methods.
 # - What is proved, what is measured, and what was chosen is on three lists, each kept true by a test.
 #

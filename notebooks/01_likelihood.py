@@ -13,27 +13,26 @@
 # ---
 
 # %% [markdown]
-# # 01 · The likelihood
+# # 01 · Likelihood
 #
-# Correntropy losses resist outliers, but their shape and scale are set by hand and then kept. This notebook
-# asks why they could not simply be learned, repairs what is in the way, and arrives at a probability density:
-# the one whose negative log-likelihood is the adaptive log-correntropy loss (ALCL).
+# A loss decides how strongly each error drives training. Correntropy losses limit the large errors, but their shape
+# and scale are set by hand. Why can they not simply be learned? Because the correntropy loss is no likelihood.
+# Averaged over its bandwidth and normalised, its kernel becomes a probability density, and minus the logarithm of
+# that density is the adaptive log-correntropy loss (ALCL).
 #
-# **What you will do.** Watch a correntropy loss with a learnable bandwidth destroy itself. Average its kernel
-# over the bandwidth instead, and normalise the result. Then take the density apart: normaliser, mixture,
-# samples, moments, entropy, relatives, Fisher information. Finally recover its parameters from data, with
-# standard errors that are right.
+# **What you will do.** Let a correntropy loss learn its bandwidth, and see it fail. Average over the bandwidth,
+# normalise, and recover shape and scale from data.
 #
-# **What you will learn.** Why $\log Z$ is no formality: it is what makes learning shape and scale possible. Why
-# the loss may be negative. How well $n$ residuals can determine their own shape.
+# **What you will learn.** What holds shape and scale in place: the normaliser $\log Z$.
 #
-# **What you need.** Calculus, the Gamma and Beta functions, maximum likelihood. The rest is built here, in
-# twelve theorems. Each has its assumptions, its proof, and a check that runs when the notebook does, against an
-# oracle that does not share the proof's formula: quadrature, arbitrary precision, simulation, SciPy.
+# **What you need.** Calculus, the Gamma and Beta functions, maximum likelihood. Each theorem has its assumptions, its
+# proof, and a check that runs with the notebook against an oracle that does not share the proof's formula. What is true
+# of the density besides stands in appendix [A2_likelihood](A2_likelihood.ipynb); symbols are in the
+# [glossary](glossary.md).
 
 # %% tags=["parameters"]
 seed = 0
-replications = 200  # simulated data sets behind the standard errors of Section 9
+replications = 200  # simulated data sets behind the standard errors of Section 4
 sample_size = 2000  # residuals in each
 
 # %%
@@ -43,15 +42,13 @@ check_parameters(["seed", "replications", "sample_size"], "01_likelihood")
 
 # %%
 import math
-from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import mpmath
 import numpy as np
-import pandas as pd
 import sympy
 import torch
-from scipy import integrate, optimize, special, stats
+from scipy import integrate, special, stats
 
 from alcl import figures
 from alcl.densities import GeneralizedT, log_normalizer
@@ -62,48 +59,51 @@ torch.set_num_threads(1)
 figures.use_theme()
 
 # %% [markdown]
+# > **Where this loss comes from.** *Correntropy* as a measure of similarity: Liu, Pokharel and Príncipe (2007); with
+# > a free shape: Chen et al. (2016); as a regression loss, with its consistency: Feng et al. (2015). *Autoencoders*
+# > trained with it: R-SAE (Qi et al., 2014), CSAE (Chen et al., 2016), GC-SAE (2017). *The density* is the
+# > generalized t of McDonald and Newey (1988), which has been fitted robustly ever since: Lange, Little and Taylor
+# > (1989) for Student's t, Arslan and Genç (2003, 2009) for the whole family. *Redescending losses* break down in
+# > their own way: Huber (1984), Zhang and Li (1998); for scales see Maronna (1976). *A shape learned with the
+# > network* is the idea of Barron (2019) too, for another family. Full references: [references.bib](references.bib).
+#
+# > **The paper (abstract).** It notes that correntropy objectives have kernel parameters that are tuned empirically and
+# > stay static in training, and proposes a loss whose *shape* and *scale* are learned jointly with the network's
+# > weights. The abstract is all of the paper that this project knows: the mathematics here is a reconstruction.
+#
 # ## 1 · Correntropy, and why its bandwidth is set by hand
 #
-# Write $e$ for a residual, prediction minus target; $\beta > 0$ for a scale in the same units; $u = e/\beta$;
-# and $\alpha > 0$ for a shape. *Generalized correntropy* (Chen, Xing, Zhao, Zheng and Príncipe, IEEE
-# Transactions on Signal Processing 64(13), 2016) measures how similar prediction and target are by the average
-# of the kernel $\exp(-|u|^\alpha)$; classical correntropy has $\alpha = 2$. As a loss,
+# Write $e$ for a residual, prediction minus target; $\beta > 0$ for a scale in the same units; $u = e/\beta$; and
+# $\alpha > 0$ for a shape. *Generalized correntropy* (Chen, Xing, Zhao, Zheng and Príncipe, IEEE Transactions on Signal
+# Processing 64(13), 2016) measures how similar prediction and target are by the average of the kernel
+# $\exp(-|u|^\alpha)$; classical correntropy has $\alpha = 2$. As a loss,
 #
 # $$ \mathrm{GCL} = \frac1n \sum_{i=1}^n \bigl(1 - \exp(-|e_i/\beta|^\alpha)\bigr). $$
 #
-# A residual far outside the kernel costs 1 and no more, so an outlier cannot buy the fit. Everything hangs on
-# $\beta$: too narrow, and most data count as outliers; too wide, and none do. The obvious wish is to let
-# gradient descent choose $\beta$ together with the network.
+# A residual far outside the kernel costs 1 and no more. Everything depends on $\beta$: too narrow, and most data count
+# as outliers; too wide, and none do. Let gradient descent choose it, together with the network? In each of the three
+# forms in which one would try this first, it fails.
 #
-# > **The paper (abstract).** It notes that correntropy objectives have kernel parameters that are tuned
-# > empirically and stay static in training, and proposes a loss whose *shape* and *scale* are learned jointly
-# > with the network's weights. The abstract is all of the paper that this project knows: the mathematics below
-# > is a reconstruction.
-#
-# With GCL itself the wish fails, in every obvious form.
-
-# %% [markdown]
 # **Theorem L1** (a learned correntropy bandwidth is degenerate).
 #
 # *Assumptions.* $\alpha > 0$; residuals $e_1, \dots, e_n$, not all zero.
 #
-# (a) $\beta \mapsto \mathrm{GCL}$ is strictly decreasing on $(0, \infty)$ and tends to $0$ as
-# $\beta \to \infty$. There is no minimiser, and the infimum is $0$ whether or not anything has been fitted.
+# (a) $\beta \mapsto \mathrm{GCL}$ is strictly decreasing on $(0, \infty)$ and tends to $0$ as $\beta \to \infty$. There
+# is no minimiser, and the infimum is $0$ whether or not anything has been fitted.
 #
 # (b) For a single residual, $\exp(-\mathrm{GCL}(e))$ is not integrable: no constant makes the loss a negative
 # log-likelihood.
 #
-# (c) Chen et al. give the kernel a constant, $\gamma = \alpha / (2\beta\,\Gamma(1/\alpha))$. Keep it, and
-# minimise $J(\beta) = -\frac{\gamma}{n}\sum_i \exp(-|e_i/\beta|^\alpha)$. Then $\inf_\beta J \to -\infty$ as
-# *one* residual tends to $0$, whatever the others are.
+# (c) Chen et al. give the kernel a constant, $\gamma = \alpha / (2\beta\,\Gamma(1/\alpha))$. Keep it, and minimise
+# $J(\beta) = -\frac{\gamma}{n}\sum_i \exp(-|e_i/\beta|^\alpha)$. Then $\inf_\beta J \to -\infty$ as *one* residual
+# tends to $0$, whatever the others are.
 #
 # *Proof.* (a) For $e \neq 0$ the derivative of $1 - \exp(-|u|^\alpha)$ in $\beta$ is
 # $-\frac{\alpha}{\beta}|u|^\alpha \exp(-|u|^\alpha) < 0$; for $e = 0$ the term is $0$ at every $\beta$. As
-# $\beta \to \infty$ every $|u_i|^\alpha \to 0$, and with it every term. (b) Since $\mathrm{GCL}(e) < 1$,
-# $\exp(-\mathrm{GCL}(e)) > 1/\mathrm{e}$ on the whole line, and that has no finite integral. (c) All terms of
-# $J$ have the same sign, so at $\beta = |e_1|$ it is at most
-# $-\alpha / (2\,\mathrm{e}\,n\,\Gamma(1/\alpha)\,|e_1|)$, which tends to $-\infty$ as $e_1 \to 0$.
-# $\blacksquare$
+# $\beta \to \infty$ every $|u_i|^\alpha \to 0$. (b) Since $\mathrm{GCL}(e) < 1$,
+# $\exp(-\mathrm{GCL}(e)) > 1/\mathrm{e}$ on the whole line. (c) All terms of $J$ have the same sign, so at
+# $\beta = |e_1|$ it is at most $-\alpha / (2\,\mathrm{e}\,n\,\Gamma(1/\alpha)\,|e_1|)$, which tends to $-\infty$ as
+# $e_1 \to 0$. $\blacksquare$
 #
 # *Executed check.* Four fifths of the data lie near 0, one fifth are outliers near 5. Gradient descent learns a
 # location and the bandwidth, once with GCL and once with ALCL, which Sections 2 and 3 derive.
@@ -144,9 +144,8 @@ assert abs(with_alcl[1][-1]) < 0.02
 assert abs(with_alcl[2][-1] / with_alcl[2][-200] - 1) < 1e-3
 
 # %% [markdown]
-# As the bandwidth runs away the kernel flattens, GCL turns into a tiny multiple of the squared error, and the
-# location drifts to the mean: the loss has unlearned the one thing it was chosen for. Part (c) is the opposite
-# failure, and no better: the bandwidth closes in on whichever residual is smallest and forgets the rest.
+# As the bandwidth grows, GCL turns into a tiny multiple of the squared error, and the location goes to the mean. Part
+# (c) is the opposite failure: the bandwidth shrinks to whichever residual is smallest.
 
 # %%
 # part (c): one residual shrinks, the data stay as they are
@@ -161,16 +160,14 @@ for nearest in (1e-2, 1e-4, 1e-6):
 # %% [markdown]
 # ## 2 · Average over the bandwidth
 #
-# Could we take the logarithm of the kernel, residual by residual, as one does with a likelihood? The kernel
-# $\exp(-|u|^\alpha)$, normalised, is the generalized Gaussian density, and minus its logarithm is $|u|^\alpha$
-# plus a constant. That is well posed in $\beta$, but the logarithm has undone the exponential, and the
-# robustness with it: for $\alpha > 1$ the gradient grows without bound. We need a kernel that stays robust
-# *after* the logarithm.
+# Take the logarithm of the kernel, residual by residual, as in a likelihood? The kernel $\exp(-|u|^\alpha)$,
+# normalised, is the generalized Gaussian density. That is well posed in $\beta$, but the logarithm undoes the
+# exponential: for $\alpha > 1$ the gradient grows without bound. We need a kernel that is still robust *after* the
+# logarithm.
 #
-# Take the difficulty at its word: we do not know the bandwidth. So let it be random, and average the kernel
-# over it. Multiply the rate $\beta^{-\alpha}$ by a random $\tau > 0$; in other words, let the bandwidth be
-# $\beta\,\tau^{-1/\alpha}$. Knowing nothing of $\tau$ but its mean, the law of largest entropy is the
-# exponential one. We take the Gamma family around it; its member $\kappa = 1$ is the exponential.
+# The bandwidth is unknown. So let it be random, and average the kernel over it: multiply the rate $\beta^{-\alpha}$
+# by a random $\tau > 0$. Of all distributions of $\tau$ with a given mean, the exponential has the largest entropy.
+# We take the Gamma family around it; $\kappa = 1$ is the exponential.
 #
 # **Theorem L2** (bandwidth averaging).
 #
@@ -181,11 +178,9 @@ for nearest in (1e-2, 1e-4, 1e-6):
 #
 # *Proof.* With $w = |u|^\alpha$, substitute $s = (1 + w)\tau$ in
 # $\int_0^\infty \exp(-\tau w)\, \tau^{\kappa - 1} \exp(-\tau)\, d\tau / \Gamma(\kappa)$. It becomes
-# $(1 + w)^{-\kappa} \int_0^\infty s^{\kappa-1} \exp(-s)\, ds / \Gamma(\kappa) = (1 + w)^{-\kappa}$.
-# $\blacksquare$
+# $(1 + w)^{-\kappa} \int_0^\infty s^{\kappa-1} \exp(-s)\, ds / \Gamma(\kappa) = (1 + w)^{-\kappa}$. $\blacksquare$
 #
-# *Executed check.* The integral by SymPy, by quadrature (in $\log\tau$), and by Monte Carlo; the loss is the
-# library's.
+# *Executed check.* The integral by SymPy, by quadrature (in $\log\tau$), and by Monte Carlo; the loss is the library's.
 
 # %% tags=["nbval-check-output"]
 # check: L2
@@ -205,19 +200,18 @@ for alpha, beta, kappa, e in [(2.0, 1.0, 1.0, 0.7), (1.3, 0.1, 0.4, 3.0), (5.0, 
     print(f"alpha={alpha}, beta={beta}, kappa={kappa}, e={e}: averaged kernel {by_quadrature:.6f}")
 
 # %% [markdown]
-# > **Our choice.** *(01-A, the residual model)* The abstract fixes "a logarithmic residual model" with
-# > learnable shape and scale, and an influence function that is bounded and redescends. We take
-# > $\rho(e) = \kappa\log(1 + |e/\beta|^\alpha)$, because it is minus the log of a correntropy kernel with its
-# > bandwidth integrated out, and because it has the stated properties (notebook 02). Other logarithmic models
-# > would fit those words too.
+# > **Our choice.** *(01-A, the residual model)* The abstract fixes "a logarithmic residual model" with learnable
+# > shape and scale, and an influence function that is bounded and redescends. We take
+# > $\rho(e) = \kappa\log(1 + |e/\beta|^\alpha)$: minus the log of a correntropy kernel with its bandwidth integrated
+# > out. Other logarithmic models would fit those words too.
 #
-# > **Departure.** *(01-B, the tail weight)* The abstract speaks of shape and scale only, so the paper's loss is
-# > read as $\kappa = 1$, exponential $\tau$. The third parameter $\kappa$ is our extension. It separates the
-# > tail from the shape near zero, brings Student's t into the family, and as $\kappa \to \infty$ returns the
-# > generalized Gaussian (Theorem L10). It is off unless asked for.
+# > **Departure.** *(01-B, the tail weight)* The abstract speaks of shape and scale only, so the paper's loss is read as
+# > $\kappa = 1$. The third parameter $\kappa$ is our extension: it separates the tail from the shape near zero, and
+# > brings in Student's t and, as $\kappa \to \infty$, the generalized Gaussian (Theorem L10 of appendix A2). It is off
+# > unless asked for.
 #
-# What has averaging done? One kernel per bandwidth is a parabola after the logarithm, or some $|u|^\alpha$;
-# their average follows the widest kernels in the tail, and that envelope is a logarithm.
+# One kernel is a parabola after the logarithm, or some $|u|^\alpha$. Their average follows the widest kernels in the
+# tail, and that envelope is a logarithm.
 
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(7.0, 2.9))
@@ -241,9 +235,8 @@ _ = figures.save(fig, "fig01b_bandwidth_averaging", notebook="01_likelihood")
 # %% [markdown]
 # ## 3 · Normalise it
 #
-# Averaging makes the loss robust after the logarithm, but alone it does not cure the runaway: as
-# $\beta \to \infty$, $u \to 0$ and $\rho$ decreases to 0 as well. What stops $\beta$ is the price of a wide
-# density.
+# Alone, averaging does not cure the runaway: as $\beta \to \infty$, $\rho$ still decreases to 0. What stops $\beta$ is
+# the price of a wide density.
 #
 # **Theorem L3** (the density and its normaliser).
 #
@@ -260,17 +253,17 @@ _ = figures.save(fig, "fig01b_bandwidth_averaging", notebook="01_likelihood")
 # $$ \int_{-\infty}^{\infty} \bigl(1 + |e/\beta|^\alpha\bigr)^{-\kappa} de
 # = \frac{2\beta}{\alpha} \int_0^\infty t^{1/\alpha - 1} (1 + t)^{-\kappa}\, dt. $$
 #
-# The integrand behaves like $t^{1/\alpha - 1}$ at $0$, always integrable, and like
-# $t^{-1 - (\kappa - 1/\alpha)}$ at infinity, integrable iff $\kappa > 1/\alpha$. The integral is Euler's second
-# form of $B(1/\alpha, \kappa - 1/\alpha)$. For $\kappa = 1$ it is
-# $\Gamma(1/\alpha)\,\Gamma(1 - 1/\alpha) = \pi/\sin(\pi/\alpha)$ by reflection. $\blacksquare$
+# The integrand behaves like $t^{1/\alpha - 1}$ at $0$, always integrable, and like $t^{-1 - (\kappa - 1/\alpha)}$ at
+# infinity, integrable iff $\kappa > 1/\alpha$. The integral is Euler's second form of $B(1/\alpha, \kappa - 1/\alpha)$.
+# For $\kappa = 1$ it is $\Gamma(1/\alpha)\,\Gamma(1 - 1/\alpha) = \pi/\sin(\pi/\alpha)$ by reflection. $\blacksquare$
 #
-# This is the *generalized t* density of McDonald and Newey (Econometric Theory 4(3), 1988). Throughout,
+# This is the *generalized t* density of McDonald and Newey (Econometric Theory 4(3), 1988). Its tail is a power,
+# $P(|e| > x) \sim \mathrm{const}\cdot x^{-\nu}$ with the *tail index* $\nu = \kappa\alpha - 1$: for $\kappa = 1$ one
+# number, $\alpha$, sets both the peak and the tail. Moments, entropy, sampling and relatives (Cauchy, Student-t,
+# Laplace, Gaussian) are in appendix A2, Theorems L5 to L10.
 #
-# $$ a = 1/\alpha, \qquad b = \kappa - 1/\alpha, \qquad a + b = \kappa. $$
-#
-# *Executed check.* The $t$-integral by SymPy; the original integral in $e$ by mpmath to 30 digits; the library
-# in float64.
+# *Executed check.* The $t$-integral by SymPy; the original integral in $e$ by mpmath to 30 digits; the library in
+# float64.
 
 # %% tags=["nbval-check-output"]
 # check: L3
@@ -292,28 +285,48 @@ for alpha, beta, kappa in [("2", "1", "1"), ("1.2", "0.05", "1"), ("4", "3", "0.
     print(f"alpha={alpha}, beta={beta}, kappa={kappa}: Z = {mpmath.nstr(closed, 30)}")
 
 # %% [markdown]
+# In the figure, the tail is the same for all on the left, and the shape on the right.
+
+# %%
+fig, (left, right) = plt.subplots(1, 2, figsize=(7.0, 3.2))
+shades = plt.get_cmap("flare")(np.linspace(0.05, 0.95, 4))
+u = torch.linspace(-3, 3, 801)
+for alpha, shade in zip((1.0, 1.5, 2.5, 8.0), shades, strict=True):
+    left.plot(u, GeneralizedT(alpha, 1.0, 2 / alpha).log_prob(u).exp(), color=shade, label=f"α = {alpha:g}")
+left.set(xlabel="residual / scale", ylabel="density", xlim=(-3, 3), ylim=(0, 0.55))
+left.set_title("Same tail index, 1")
+left.legend(loc="upper right", handlelength=1.2, borderaxespad=0)
+x = torch.logspace(-1, 3, 400)
+for kappa, shade in zip((0.6, 1.0, 2.0, 4.0), shades, strict=True):
+    survival = 2 * GeneralizedT(2.0, 1.0, kappa).cdf(-x)
+    right.loglog(x[survival > 4e-7], survival[survival > 4e-7], color=shade, label=f"index {2 * kappa - 1:.2g}")
+right.set(xlabel="x / scale", ylabel="P(|residual| > x)", xlim=(0.1, 1e3), ylim=(1e-7, 1.5))
+right.set_title("Same shape, α = 2")
+figures.direct_label(right)
+fig.suptitle("α shapes the peak, κα − 1 sets the tail")
+_ = figures.save(fig, "fig01a_density_family", notebook="01_likelihood")
+
+# %% [markdown]
 # The negative log-likelihood of one residual, and so the loss, is
 #
 # $$ -\log p(e) = \kappa \log\bigl(1 + |e/\beta|^\alpha\bigr) + \log Z(\alpha, \beta, \kappa). $$
 #
-# > **Our choice.** *(01-C, the normaliser is part of the loss)* The abstract promises a maximum likelihood
-# > formulation. We take it literally: $\log Z$ belongs to the loss. While $\alpha$ and $\beta$ are constants it
-# > changes nothing for the network; once they are learned, nothing else holds them (notebook 03 removes it and
-# > watches).
+# > **Our choice.** *(01-C, the normaliser is part of the loss)* The abstract promises a maximum likelihood formulation.
+# > We take it literally: $\log Z$ belongs to the loss. While $\alpha$ and $\beta$ are constants it changes nothing for
+# > the network; once they are learned, nothing else holds them.
 #
-# > **Our choice.** *(01-D, one density for all residuals)* The loss adds up over pixels and images, so it is
-# > the likelihood of *independent, identically distributed* residuals, centred at the prediction. Errors of
-# > neighbouring pixels are not independent. Point estimates remain meaningful, as those of a composite
-# > likelihood do, but the standard errors of Section 9 are for independent residuals, and we claim them for
-# > nothing else. The density is symmetric about zero: location is the network's business.
+# > **Our choice.** *(01-D, one density for all residuals)* The loss adds up over pixels and images, so it is the
+# > likelihood of *independent, identically distributed* residuals, centred at the prediction. Errors of neighbouring
+# > pixels are not independent. Point estimates remain meaningful, as those of a composite likelihood do; the standard
+# > errors of Section 4 are for independent residuals only.
 #
-# > **Our choice.** *(01-E, the scale's coordinate)* We write the scale as $\beta$, in the residual's units,
-# > instead of the rate $\lambda = \beta^{-\alpha}$ of Chen et al., whose units change as $\alpha$ is learned.
+# > **Our choice.** *(01-E, the scale's coordinate)* We write the scale as $\beta$, in the residual's units, instead of
+# > the rate $\lambda = \beta^{-\alpha}$ of Chen et al., whose units change as $\alpha$ is learned.
 #
 # What keeps $\alpha$ where the density exists? For $\kappa = 1$ that is $\alpha > 1$. The normaliser itself.
-
-# %% [markdown]
+#
 # **Theorem L4** (the normaliser is a barrier).
+#
 #
 # *Assumptions.* $\kappa > 0$ fixed; $L(\alpha, \beta)$ is the mean negative log-likelihood of residuals
 # $e_1, \dots, e_n$; $\alpha > 1/\kappa$.
@@ -360,530 +373,43 @@ fitted = GeneralizedT.fit(heavy, learn=("alpha", "beta"), alpha=1.2)
 print(f"tail index of the data 0.05, fitted alpha {fitted.alpha:.3f}: close to 1, and above it")
 
 # %% [markdown]
-# Part (c) needs residuals that are not zero, and that is no technicality: residuals that are *exactly* zero,
-# more than a fraction $1 - 1/(\kappa\alpha)$ of them, make the likelihood unbounded as $\beta \to 0$. Clipped
-# images do this. Notebook 03 states the theorem, shows the collapse, and compares the cures. For continuous
-# data it does not arise.
-#
-# ## 4 · What the density assumes about noise
-#
-# Section 2 averaged a *kernel*. Averaging a *density* is a different statement, since the generalized Gaussian
-# carries a normaliser that depends on $\tau$. It holds too, with another Gamma law, and it says what kind of
-# noise the loss expects.
-#
-# **Theorem L5** (scale mixture).
-#
-# *Assumptions.* $\kappa\alpha > 1$.
-#
-# If $\tau \sim \mathrm{Gamma}(\kappa - 1/\alpha,\, 1)$, and given $\tau$ the residual is generalized Gaussian
-# with shape $\alpha$ and scale $\beta\,\tau^{-1/\alpha}$, then the residual has the density $p$ of Theorem L3.
-#
-# *Proof.* The generalized Gaussian with scale $s$ is
-# $\frac{\alpha}{2 s\,\Gamma(1/\alpha)} \exp(-|e/s|^\alpha)$. With $s = \beta\tau^{-1/\alpha}$ its constant
-# brings in a factor $\tau^{1/\alpha}$, which lifts the Gamma exponent from $\kappa - 1/\alpha - 1$ to
-# $\kappa - 1$:
-#
-# $$ \frac{\alpha}{2\beta\,\Gamma(\frac1\alpha)\,\Gamma(\kappa - \frac1\alpha)}
-# \int_0^\infty \tau^{\kappa - 1} \exp\bigl(-\tau(1 + |u|^\alpha)\bigr)\, d\tau
-# = \frac{\alpha}{2\beta}\,\frac{\Gamma(\kappa)}{\Gamma(\frac1\alpha)\,\Gamma(\kappa - \frac1\alpha)}\,
-# (1 + |u|^\alpha)^{-\kappa} = p(e). \qquad\blacksquare $$
-#
-# So the model is noise of one shape whose *precision* $\tau$ *varies* from residual to residual: small $\tau$,
-# strong noise. With $\alpha = 2$ it is Gaussian noise with a random variance, the classical construction of
-# Student's t.
-#
-# *Executed check.* The mixture integral, built from SciPy's own generalized Gaussian and Gamma densities; then
-# a simulation of the two-stage recipe, tested against the closed-form distribution function
-# (Kolmogorov-Smirnov).
-
-# %% tags=["nbval-check-output"]
-# check: L5
-for alpha, beta, kappa in [(2.0, 1.0, 1.0), (1.3, 0.2, 1.0), (3.0, 5.0, 2.0)]:
-    density, mixing = GeneralizedT(alpha, beta, kappa), stats.gamma(kappa - 1 / alpha)
-    for e in (0.0, 0.3 * beta, 4 * beta):
-
-        def integrand(s, e=e, alpha=alpha, beta=beta, mixing=mixing):  # tau = exp(s)
-            tau = math.exp(s)
-            return stats.gennorm.pdf(e, alpha, scale=beta * tau ** (-1 / alpha)) * mixing.pdf(tau) * tau
-
-        mixture, _ = integrate.quad(integrand, -60, 6, limit=300)
-        assert abs(mixture / float(density.log_prob(torch.tensor(e)).exp()) - 1) < 1e-6
-    precision = mixing.rvs(50_000, random_state=seed)
-    noise = stats.gennorm.rvs(alpha, scale=beta * precision ** (-1 / alpha), size=50_000, random_state=seed + 1)
-    p_value = stats.kstest(noise, lambda e, d=density: d.cdf(torch.as_tensor(e)).numpy()).pvalue
-    assert p_value > 1e-3
-    print(f"alpha={alpha}, beta={beta}, kappa={kappa}: mixture integral agrees; KS test passed")
-
-# %% [markdown]
-# If every residual has its own precision $\tau$, we may ask what a residual tells us about it.
-#
-# **Theorem L6** (posterior precision; EM).
-#
-# *Assumptions.* The mixture of Theorem L5, with $\alpha$ and $\kappa$ fixed.
-#
-# (a) Given $e$, $\tau \sim \mathrm{Gamma}(\kappa,\ \text{rate } 1 + |u|^\alpha)$, with mean
-# $w(e) = \kappa / (1 + |e/\beta|^\alpha)$.
-#
-# (b) The loss's gradient is the generalized Gaussian's, times that mean:
-# $\rho'(e) = w(e)\,\frac{d}{de}|e/\beta|^\alpha$ for $e \neq 0$.
-#
-# (c) With weights $w_i$ computed at the current parameters, the step
-# $\beta^\alpha \leftarrow \frac{\alpha}{n}\sum_i w_i |e_i|^\alpha$ never lowers the likelihood; nor does any
-# change of the predictions that lowers $\sum_i w_i|e_i|^\alpha$.
-#
-# *Proof.* (a) As a function of $\tau$, the integrand of Theorem L5 is
-# $\tau^{\kappa-1}\exp(-\tau(1 + |u|^\alpha))$. (b) $\rho' = \kappa\,(|u|^\alpha)' / (1 + |u|^\alpha)$. (c) The
-# terms of the joint log density of $(e, \tau)$ that depend on predictions and scale are
-# $-\log\beta - \tau|e/\beta|^\alpha$. They are linear in $\tau$, so their posterior mean, summed over
-# residuals, is $Q = -n\log\beta - \sum_i w_i|e_i/\beta|^\alpha$. Setting $\partial Q/\partial\beta = 0$ gives
-# the step, the maximum of $Q$ since $Q \to -\infty$ at both ends. By Jensen's inequality the log-likelihood
-# rises by at least as much as $Q$ does: with primes for the new parameters,
-#
-# $$ \log\frac{p'(e)}{p(e)} = \log \mathbb{E}\Bigl[\frac{p'(e, \tau)}{p(e, \tau)} \,\Big|\, e\Bigr]
-# \ge \mathbb{E}\Bigl[\log\frac{p'(e, \tau)}{p(e, \tau)} \,\Big|\, e\Bigr]. \qquad\blacksquare $$
-#
-# *Executed check.* The posterior mean by Bayes' rule and quadrature; gradients by autograd; EM for the scale,
-# which must climb monotonically to the maximum that a derivative-free optimiser finds.
-
-# %% tags=["nbval-check-output"]
-# check: L6
-alpha, beta, kappa = 1.5, 0.7, 1.2
-mixing, taus = stats.gamma(kappa - 1 / alpha), np.exp(np.linspace(-40, 5, 20_000))
-for e in (0.2, 1.0, 9.0):
-    posterior = stats.gennorm.pdf(e, alpha, scale=beta * taus ** (-1 / alpha)) * mixing.pdf(taus) * taus
-    weight = kappa / (1 + (e / beta) ** alpha)
-    assert abs((posterior * taus).sum() / posterior.sum() / weight - 1) < 1e-9
-    x = torch.tensor(e, requires_grad=True)
-    slope, power = (torch.autograd.grad(f, x)[0] for f in (log_correntropy(x, alpha, beta, kappa), (x / beta) ** alpha))
-    assert abs(float(slope / power) - weight) < 1e-12
-    print(f"residual {e / beta:5.2f} scales out: posterior mean precision {weight:.3f}")
-
-# %%
-# part (c)
-torch.manual_seed(seed)
-e = GeneralizedT(alpha, beta, kappa).sample((5000,))
-scale, likelihood = 20.0, []
-for _ in range(200):
-    likelihood.append(float(GeneralizedT(alpha, scale, kappa).log_prob(e).mean()))
-    weights = kappa / (1 + (e.abs() / scale) ** alpha)
-    scale = float((alpha * (weights * e.abs() ** alpha).mean()) ** (1 / alpha))
-assert (np.diff(likelihood) > -1e-13).all()
-search = optimize.minimize_scalar(
-    lambda s: -float(GeneralizedT(alpha, math.exp(s), kappa).log_prob(e).mean()),
-    bounds=(-5, 5),
-    options={"xatol": 1e-9},
-)
-assert abs(scale / math.exp(search.x) - 1) < 1e-5
-
-# %% [markdown]
-# So the loss weights each residual by the precision it seems to have, given its size. That is (b) in words: an
-# outlier is read as a residual from a very noisy pixel. Notebook 02 turns the same weights into iteratively
-# reweighted least squares.
-#
-# ## 5 · Draw from it, and measure its tails
-#
-# One substitution opens everything else: $v = |u|^\alpha / (1 + |u|^\alpha)$, the fraction of the denominator
-# that the residual supplies. It runs from 0 (a perfect prediction) to 1 (an outlier), and
-# $1 - v = w(e)/\kappa$.
-#
-# **Theorem L7** (the Beta law behind the density).
-#
-# *Assumptions.* $\kappa\alpha > 1$; $e \sim p$.
-#
-# $v \sim \mathrm{Beta}(a, b)$ with $a = 1/\alpha$, $b = \kappa - 1/\alpha$, and $v$ is independent of the sign
-# of $e$, which is fair. Hence $|e| = \beta\,(v/(1 - v))^{1/\alpha}$ with a random sign is an exact sampler, and
-#
-# $$ P(\text{residual} \le e) = \tfrac12 + \tfrac12\,\mathrm{sign}(e)\, I_{v(e)}(a, b), $$
-#
-# where $I$ is the regularized incomplete Beta function.
-#
-# *Proof.* By the substitution of Theorem L3, $t = |u|^\alpha$ has density $t^{a-1}(1 + t)^{-(a+b)}/B(a, b)$.
-# With $t = v/(1-v)$, $1 + t = 1/(1-v)$ and $dt = dv/(1-v)^2$ it becomes
-# $v^{a-1}(1-v)^{-(a-1) + (a + b) - 2}/B(a, b) = v^{a-1}(1-v)^{b-1}/B(a, b)$. The density is even, so the sign
-# is fair and independent of $|e|$. As $v$ increases with $|e|$,
-# $P(|\text{residual}| \le |e|) = I_{v(e)}(a, b)$. $\blacksquare$
-#
-# *Executed check.* Samples, mapped to $v$, against SciPy's Beta law; the distribution function against an
-# integral of the density; quantiles against their definition.
-
-
-# %%
-def integral(density, m, low, high):
-    """Of |e|^m p(e) over low < |e| < high: Simpson's rule in log|e|."""
-    s = np.linspace(math.log(low), math.log(high), 20_001)
-    log_p = density.log_prob(torch.as_tensor(np.exp(s))).numpy()
-    return 2 * integrate.simpson(np.exp((m + 1) * s + log_p), x=s)
-
-
-# %% tags=["nbval-check-output"]
-# check: L7
-torch.manual_seed(seed)
-for alpha, beta, kappa in [(2.0, 1.0, 1.0), (1.2, 0.01, 1.0), (6.0, 10.0, 0.5), (1.5, 1.0, 4.0)]:
-    density = GeneralizedT(alpha, beta, kappa)
-    samples = density.sample((20_000,)).numpy()
-    v = special.expit(alpha * np.log(np.abs(samples) / beta))
-    assert stats.kstest(v, stats.beta(1 / alpha, kappa - 1 / alpha).cdf).pvalue > 1e-3
-    assert abs(stats.spearmanr(v, np.sign(samples)).statistic) < 4 / len(samples) ** 0.5
-    for level in (0.6, 0.9, 0.995):
-        quantile = float(density.icdf(torch.tensor(level)))
-        assert abs(0.5 + 0.5 * integral(density, 0, 1e-20 * beta, quantile) - level) < 1e-8
-    print(f"alpha={alpha}, kappa={kappa}: 99% of residuals within {quantile / beta:.3g} scales of the median")
-
-# %% [markdown]
-# > **Our choice.** *(01-F, sampling in logarithms)* A Beta variate within $10^{-16}$ of 1 is rounded to 1, and
-# > with heavy tails that happens to many draws. The library draws $v/(1-v)$ as a ratio of two Gamma variates,
-# > in logarithms. The law is that of Theorem L7; the rounding is gone.
-#
-# How heavy are the tails, and which moments exist?
-#
-# **Theorem L8** (tail index and moments).
-#
-# *Assumptions.* $\kappa\alpha > 1$; $m > -1$. Let $\nu = \kappa\alpha - 1$, the *tail index*.
-#
-# $P(|e| > x) \sim \frac{2\beta}{\nu Z}(x/\beta)^{-\nu}$ as $x \to \infty$. The moment $\mathbb{E}|e|^m$ is
-# finite iff $m < \nu$, and then
-#
-# $$ \mathbb{E}|e|^m = \beta^m\, \frac{B\bigl(\frac{m+1}{\alpha},\ \kappa - \frac{m+1}{\alpha}\bigr)}
-# {B\bigl(\frac1\alpha,\ \kappa - \frac1\alpha\bigr)}. $$
-#
-# *Proof.* As $x \to \infty$, $p(x) \sim (x/\beta)^{-\kappa\alpha}/Z$; integrate twice this from $x$ on. With
-# $t = |u|^\alpha$,
-# $\mathbb{E}|e|^m = \beta^m\int_0^\infty t^{m/\alpha}\, t^{a - 1}(1+t)^{-\kappa}dt / B(a, b)$. That is Theorem
-# L3's integral with $a$ replaced by $(m+1)/\alpha$ and $\kappa$ unchanged, so it converges iff
-# $\kappa > (m + 1)/\alpha$. $\blacksquare$
-#
-# For the paper's $\kappa = 1$ the tail index is $\alpha - 1$: there is a mean only for $\alpha > 2$ and a
-# variance only for $\alpha > 3$. The Cauchy law sits at $\alpha = 2$. Nothing in the likelihood needs those
-# moments.
-#
-# *Executed check.* Moments by quadrature of the density; the tail's slope; and at $m = \nu$ the divergence
-# itself, each further decade of $|e|$ adding the same amount to the integral.
-
-# %% tags=["nbval-check-output"]
-# check: L8
-for alpha, beta, kappa, m in [(4.0, 2.0, 1.0, 1.5), (2.0, 1.0, 3.0, 1.0), (1.5, 0.1, 1.0, 0.2), (1.5, 0.1, 1.0, -0.4)]:
-    density = GeneralizedT(alpha, beta, kappa)
-    tail_index = kappa * alpha - 1
-    assert abs(integral(density, m, 1e-40, 1e60) / float(density.moment(m)) - 1) < 1e-7
-    beyond = 2 * density.cdf(torch.tensor([-1e4 * beta, -1e5 * beta]))
-    assert abs(math.log10(beyond[0] / beyond[1]) - tail_index) < 1e-3
-    decades = [integral(density, tail_index, 10.0**d, 10.0 ** (d + 1)) for d in (6, 7, 8)]
-    assert np.ptp(decades) < 1e-4 * decades[0]
-    assert torch.isinf(density.moment(tail_index))
-    print(
-        f"alpha={alpha}, kappa={kappa}: tail index {tail_index:.1f}, E|e/beta|^{m} = {density.moment(m) / beta**m:.4f}"
-    )
-
-# %% [markdown]
-# ## 6 · Why the loss may be negative
-#
-# Sooner or later a user sees the training loss cross zero and suspects a bug. There is none: a density is not a
-# probability, and where it exceeds 1 its negative logarithm is below 0.
-#
-# **Theorem L9** (entropy, and the sign of the loss).
-#
-# *Assumptions.* $\kappa\alpha > 1$; residuals drawn from $p$. Write $\psi$ for the digamma function.
-#
-# The expected loss, at the parameters the residuals come from, is the entropy
-#
-# $$ h(\alpha, \beta, \kappa) = \log Z + \kappa\,\bigl[\psi(\kappa) - \psi(\kappa - \tfrac1\alpha)\bigr]
-# = \log\beta + h(\alpha, 1, \kappa). $$
-#
-# It takes every real value as $\beta$ varies, and is negative iff $\beta < \exp(-h(\alpha, 1, \kappa))$. At any
-# other parameters the expected loss is larger.
-#
-# *Proof.*
-# $\mathbb{E}[-\log p] = \log Z + \kappa\,\mathbb{E}\log(1 + t) = \log Z - \kappa\,\mathbb{E}\log(1 - v)$. For
-# $v \sim \mathrm{Beta}(a, b)$, $\mathbb{E}\log(1 - v) = \partial_b \log B(a, b) = \psi(b) - \psi(a + b)$. Since
-# $Z$ is proportional to $\beta$, the rest does not involve it. The last sentence is Gibbs' inequality, strict
-# because different parameters give different densities (Theorem L12). $\blacksquare$
-#
-# *Executed check.* The average loss of simulated residuals, and the entropy integral, against the closed form.
-
-# %% tags=["nbval-check-output"]
-# check: L9
-torch.manual_seed(seed)
-for alpha, beta, kappa in [(2.0, 1.0, 1.0), (2.0, 0.02, 1.0), (1.3, 0.02, 1.0), (5.0, 0.1, 2.0)]:
-    density = GeneralizedT(alpha, beta, kappa)
-    e = density.sample((200_000,))
-    each = alcl_loss(e, torch.zeros_like(e), alpha, beta, kappa, reduction="none")
-    assert abs(each.mean() - density.entropy()) < 4 * each.std() / len(e) ** 0.5
-    s = np.linspace(-200, 700, 200_001)  # log|e / beta|
-    log_p = density.log_prob(torch.as_tensor(beta * np.exp(np.minimum(s, 690)))).numpy()
-    by_quadrature = integrate.trapezoid(-2 * beta * log_p * np.exp(s + log_p), s)
-    assert abs(by_quadrature - float(density.entropy())) < 1e-6
-    critical = beta * math.exp(-density.entropy())
-    assert (
-        GeneralizedT(alpha, 0.99 * critical, kappa).entropy()
-        < 0
-        < GeneralizedT(alpha, 1.01 * critical, kappa).entropy()
-    )
-    print(f"alpha={alpha}, kappa={kappa}, beta={beta}: mean loss {density.entropy():+.3f}, zero at beta {critical:.3f}")
-
-# %% [markdown]
-# Rescaling the data by a factor $c$ shifts the loss by $\log c$, so its zero means nothing. *Differences* of
-# the loss on the same data do: they are log-likelihood ratios.
-#
-# ## 7 · Relatives
-#
-# Which familiar losses are inside the family, and which only on its boundary?
-#
-# **Theorem L10** (special and limiting cases).
-#
-# *Assumptions.* $\kappa\alpha > 1$; $s > 0$.
-#
-# (a) $\alpha = 2$ is Student's t with $2\kappa - 1$ degrees of freedom and t-scale $\beta/\sqrt{2\kappa - 1}$;
-# with $\kappa = 1$, Cauchy with scale $\beta$.
-#
-# (b) $\kappa = 2/\alpha$ is the generalized Cauchy density of Carrillo, Aysal and Barner (2010); $\alpha = 1$ a
-# two-sided Lomax (Pareto) law; $\kappa = 1 + 1/\alpha$ a two-sided Burr III law.
-#
-# (c) Let $\kappa \to \infty$ with $\beta = s\,\kappa^{1/\alpha}$. Then $p$ tends to the generalized Gaussian
-# density with shape $\alpha$ and scale $s$: Laplace for $\alpha = 1$, Gaussian with standard deviation
-# $s/\sqrt2$ for $\alpha = 2$. On bounded sets $\log p$ converges uniformly, with error $O(1/\kappa)$.
-#
-# (d) As $\beta \to \infty$ with $\alpha$ and $\kappa$ fixed, $\beta^\alpha\rho(e)/\kappa \to |e|^\alpha$: a
-# very wide loss with $\alpha = 2$ is the squared error, up to a factor.
-#
-# *Proof.* (a) Student's t density is proportional to $(1 + e^2/(\nu s^2))^{-(\nu + 1)/2}$; match exponent and
-# scale. Equal up to a constant, densities are equal. (b) is the same argument: generalized Cauchy is
-# proportional to $(\beta^\alpha + |e|^\alpha)^{-2/\alpha}$, Lomax to $(1 + |e|/\beta)^{-\kappa}$, and Burr III
-# with parameters $(\alpha, 1/\alpha)$ to
-# $x^{-\alpha - 1}(1 + x^{-\alpha})^{-1 - 1/\alpha} = (1 + x^\alpha)^{-1 - 1/\alpha}$. (c) From
-# $x - x^2/2 \le \log(1 + x) \le x$ with $x = |e/s|^\alpha/\kappa$,
-# $0 \le |e/s|^\alpha - \rho(e) \le |e/s|^{2\alpha}/(2\kappa)$. And
-# $Z = \frac{2s}{\alpha}\Gamma(\frac1\alpha)\cdot\kappa^{1/\alpha}\,\Gamma(\kappa - \frac1\alpha)/\Gamma(\kappa)$,
-# where the last factor is $1 + O(1/\kappa)$ by Stirling's formula. (d) $\log(1 + x)/x \to 1$ as
-# $x = |e/\beta|^\alpha \to 0$. $\blacksquare$
-#
-# *Executed check.* Log densities against SciPy and `torch.distributions`, which know nothing of our formula;
-# for the limits, the error must fall tenfold when $\kappa$ grows tenfold.
-
-
-# %%
-def carrillo(x, p, sigma):
-    """Log of the generalized Cauchy density, in the form of Carrillo, Aysal and Barner."""
-    constant = p * special.gamma(2 / p) / (2 * special.gamma(1 / p) ** 2)
-    return np.log(constant * sigma * (sigma**p + np.abs(x) ** p) ** (-2 / p))
-
-
-e, half = np.linspace(0.05, 8, 160), math.log(2)  # Lomax and Burr live on the positive half-line
-x = torch.as_tensor(e)
-relatives = {
-    "Cauchy": ((2, 1.3, 1), torch.distributions.Cauchy(0.0, 1.3).log_prob(x)),
-    "Student-t, 5 degrees of freedom": ((2, 0.8 * 5**0.5, 3), torch.distributions.StudentT(5.0, 0.0, 0.8).log_prob(x)),
-    "Student-t, 0.4 degrees of freedom": ((2, 0.8 * 0.4**0.5, 0.7), stats.t(0.4, scale=0.8).logpdf(e)),
-    "generalized Cauchy": ((1.4, 0.6, 2 / 1.4), carrillo(e, 1.4, 0.6)),
-    "two-sided Lomax": ((1, 1.3, 2.5), stats.lomax(1.5, scale=1.3).logpdf(e) - half),
-    "two-sided Burr III": ((3, 1.3, 4 / 3), stats.burr(3, 1 / 3, scale=1.3).logpdf(e) - half),
-}
-
-# %%
-# check: L10
-# (a), (b): exact relatives
-rows = []
-for name, (parameters, oracle) in relatives.items():
-    density = GeneralizedT(*(torch.tensor(float(value)) for value in parameters))
-    assert np.abs(density.log_prob(x).numpy() - np.asarray(oracle)).max() < 1e-10
-    rows.append([name, *(f"{value:.4g}" for value in parameters)])
-pd.DataFrame(rows, columns=["agrees to 1e-10", "alpha", "beta", "kappa"]).set_index("agrees to 1e-10")
-
-# %%
-# check: L10
-# (c): the error falls tenfold as kappa grows tenfold; (d): a wide loss is the squared error
-limits = {"Laplace": (1, stats.laplace()), "Gaussian": (2, stats.norm(scale=0.5**0.5)), "cubic": (3, stats.gennorm(3))}
-near = e[e < 2]
-for name, (alpha, limit) in limits.items():
-    gaps = []
-    for kappa in (1e3, 1e4, 1e5):
-        density = GeneralizedT(float(alpha), torch.tensor(kappa ** (1 / alpha)), kappa)
-        gaps.append(np.abs(density.log_prob(torch.as_tensor(near)).numpy() - limit.logpdf(near)).max())
-    assert all(9 < before / after < 11 for before, after in pairwise(gaps))
-    print(
-        f"{name:9} (alpha = {alpha}): largest gap in log p at kappa = 1e3, 1e4, 1e5:", *(f"{gap:.1e}" for gap in gaps)
-    )
-assert np.allclose(1e8 * log_correntropy(x, 2.0, 1e4).numpy(), e**2, rtol=1e-6)
-
-# %% [markdown]
-# The two shape parameters act at different ends. On the left the tail is the same for all, on the right the
-# shape.
-
-# %%
-fig, (left, right) = plt.subplots(1, 2, figsize=(7.0, 3.2))
-shades = plt.get_cmap("flare")(np.linspace(0.05, 0.95, 4))
-u = torch.linspace(-3, 3, 801)
-for alpha, shade in zip((1.0, 1.5, 2.5, 8.0), shades, strict=True):
-    left.plot(u, GeneralizedT(alpha, 1.0, 2 / alpha).log_prob(u).exp(), color=shade, label=f"α = {alpha:g}")
-left.set(xlabel="residual / scale", ylabel="density", xlim=(-3, 3), ylim=(0, 0.55))
-left.set_title("Same tail index, 1")
-left.legend(loc="upper right", handlelength=1.2, borderaxespad=0)
-x = torch.logspace(-1, 3, 400)
-for kappa, shade in zip((0.6, 1.0, 2.0, 4.0), shades, strict=True):
-    survival = 2 * GeneralizedT(2.0, 1.0, kappa).cdf(-x)
-    right.loglog(x[survival > 4e-7], survival[survival > 4e-7], color=shade, label=f"index {2 * kappa - 1:.2g}")
-right.set(xlabel="x / scale", ylabel="P(|residual| > x)", xlim=(0.1, 1e3), ylim=(1e-7, 1.5))
-right.set_title("Same shape, α = 2")
-figures.direct_label(right)
-fig.suptitle("α shapes the peak, κα − 1 sets the tail")
-_ = figures.save(fig, "fig01a_density_family", notebook="01_likelihood")
-
-# %% [markdown]
-# ## 8 · How much a residual says about each parameter
-#
-# To learn the shape from data we should know how precisely data can determine it. The unit of that is Fisher
-# information, the covariance of the *scores*, the derivatives of $\log p$. For a location $\theta$ (at $0$),
-# $\alpha$, $\beta$ and $\kappa$, with $a, b, v$ as before:
-#
-# $$ s_\theta = \kappa\alpha\,\frac{v}{e}, \qquad
-# s_\beta = \frac{\kappa\alpha v - 1}{\beta}, \qquad
-# s_\alpha = -\kappa v\log|u| + a + a^2[\psi(a) - \psi(b)], \qquad
-# s_\kappa = \log(1 - v) + \psi(\kappa) - \psi(b). $$
-#
-# Here $\psi$ is digamma, $\psi'$ trigamma, and $\log|u| = a \log\frac{v}{1-v}$, so all but the first are
-# functions of $v$.
-#
-# **Theorem L11** (Fisher information).
-#
-# *Assumptions.* $\kappa\alpha > 1$; $\alpha > 1$ for the entries of the location, $\alpha > 0$ for the others.
-#
-# With $D = \psi(a + 1) - \psi(b)$, one residual carries
-#
-# $$ I_{\theta\theta} = \frac{\kappa^2\alpha^2}{\beta^2}\,\frac{B(2 - a,\ \kappa + a)}{B(a, b)}, \qquad
-# I_{\theta\alpha} = I_{\theta\beta} = I_{\theta\kappa} = 0, $$
-#
-# $$ I_{\beta\beta} = \frac{\kappa\alpha - 1}{\beta^2(\kappa + 1)}, \qquad
-# I_{\beta\kappa} = -\frac{1}{\beta\kappa}, \qquad
-# I_{\kappa\kappa} = \psi'(b) - \psi'(\kappa), $$
-#
-# $$ I_{\alpha\beta} = -\frac{a\,(bD + \kappa)}{\beta(\kappa + 1)}, \qquad
-# I_{\alpha\kappa} = a^2\Bigl[\psi'(b) + \frac{D}{\kappa}\Bigr], \qquad
-# I_{\alpha\alpha} = \frac{a^3}{\kappa + 1}\Bigl[bD^2 + 2\kappa D +
-# \kappa(a + 1)\bigl(\psi'(a + 1) + \psi'(b)\bigr)\Bigr], $$
-#
-# and the matrix of $(\alpha, \beta, \kappa)$ is nonsingular.
-#
-# *Proof.* *Location.* $s_\theta$ is odd in $e$ and the other scores are even, so their products integrate to
-# zero. As $e^2 = \beta^2 (v/(1-v))^{2a}$,
-# $\mathbb{E}s_\theta^2 = \frac{\kappa^2\alpha^2}{\beta^2}\mathbb{E}[v^{2 - 2a}(1-v)^{2a}]$, a ratio of Beta
-# functions.
-#
-# *The rest.* Write $\mathbb{E}_{p,q}$ under $\mathrm{Beta}(p, q)$, and $\ell = \log\frac{v}{1-v}$. Two facts
-# suffice. First, $v$ tilts: $\mathbb{E}_{a,b}[v f] = \frac{a}{\kappa}\mathbb{E}_{a+1,b}f$ and
-# $\mathbb{E}_{a,b}[v^2 f] = \frac{a(a+1)}{\kappa(\kappa+1)}\mathbb{E}_{a+2,b}f$. Second, by differentiating
-# $\log B(p, q)$, under $\mathrm{Beta}(p, q)$: $\mathbb{E}\log(1-v) = \psi(q) - \psi(p+q)$,
-# $\mathbb{E}\,\ell = \psi(p) - \psi(q)$, $\mathrm{Var}\log(1-v) = \psi'(q) - \psi'(p+q)$,
-# $\mathrm{Var}\,\ell = \psi'(p) + \psi'(q)$, $\mathrm{Cov}(\ell, \log(1-v)) = -\psi'(q)$. Recall also
-# $\psi(x+1) = \psi(x) + 1/x$ and $\psi'(x+1) = \psi'(x) - 1/x^2$.
-#
-# - $\beta\beta$: $\mathrm{Var}\,v = \frac{ab}{\kappa^2(\kappa+1)}$, times $\kappa^2\alpha^2/\beta^2$.
-# - $\kappa\kappa$: $\mathrm{Var}\log(1 - v)$.
-# - $\beta\kappa$:
-#   $\mathrm{Cov}(v, \log(1-v)) = \frac a\kappa\bigl[\psi(\kappa) - \psi(\kappa+1)\bigr] = -\frac{a}{\kappa^2}$,
-#   times $\kappa\alpha/\beta$.
-# - $\alpha\beta$: $\mathbb{E}[v^2\ell] = \frac{a(a+1)}{\kappa(\kappa+1)}\bigl(D + \frac1{a+1}\bigr)$ and
-#   $\mathbb{E}[v]\,\mathbb{E}[v\ell] = \frac{a^2}{\kappa^2}D$, so
-#   $\mathrm{Cov}(v\ell, v) = \frac{a}{\kappa^2(\kappa+1)}(bD + \kappa)$, times
-#   $-\kappa a\cdot\kappa\alpha/\beta$.
-# - $\alpha\kappa$:
-#   $\mathbb{E}[v\ell\log(1-v)] = \frac a\kappa\bigl[D\,(\psi(b) - \psi(\kappa+1)) - \psi'(b)\bigr]$; less
-#   $\mathbb{E}[v\ell]\,\mathbb{E}\log(1-v)$ it is $-\frac a\kappa\bigl[\frac D\kappa + \psi'(b)\bigr]$, times
-#   $-\kappa a$.
-# - $\alpha\alpha$: $\mathbb{E}[v^2\ell^2] = \frac{a(a+1)}{\kappa(\kappa+1)}\,\mathbb{E}_{a+2,b}\,\ell^2$ with
-#   $\mathbb{E}_{a+2,b}\,\ell^2 = (D + \frac1{a+1})^2 + \psi'(a+1) - \frac1{(a+1)^2} + \psi'(b)$; less
-#   $\frac{a^2}{\kappa^2}D^2$, times $\kappa^2a^2$.
-#
-# *Nonsingular.* Suppose $c_1 v\log|u| + c_2 v + c_3\log(1 - v) + c_4 = 0$ for all $u$. As $u \to 0$, all but
-# $c_4$ vanish, so $c_4 = 0$; next $|u|^\alpha\log|u|$ dominates, so $c_1 = 0$. As $|u| \to \infty$, $\log(1-v)$
-# is unbounded and $v$ is not, so $c_3 = 0$, and then $c_2 = 0$. The scores are linearly independent.
-# $\blacksquare$
-#
-# *Executed check.* The scores by autograd, their covariance by quadrature after $\log|u| = \sinh(x)/\alpha$,
-# which makes heavy tails harmless.
-
-
-# %%
-def information_by_quadrature(alpha, beta, kappa):
-    x = torch.linspace(-1, 1, 4001) * math.asinh(600 * alpha)
-    positive = beta * torch.exp(torch.sinh(x) / alpha)
-    e, step = torch.cat([positive, -positive]), x[1] - x[0]
-    parameters = [torch.full_like(e, value).requires_grad_() for value in (0.0, alpha, beta, kappa)]
-    log_p = GeneralizedT(*parameters[1:]).log_prob(e - parameters[0])
-    scores = torch.stack(torch.autograd.grad(log_p.sum(), parameters), dim=1)
-    mass = log_p.exp() * e.abs() * torch.cosh(torch.cat([x, x])) / alpha * step
-    return (scores.T * mass) @ scores, mass.sum()
-
-
-# %% tags=["nbval-check-output"]
-# check: L11
-for parameters in [(2.0, 1.0, 1.0), (1.3, 0.2, 1.0), (4.0, 3.0, 0.5), (1.8, 0.05, 5.0)]:
-    by_quadrature, total = information_by_quadrature(*parameters)
-    closed = GeneralizedT(*map(torch.tensor, parameters)).fisher_information()
-    unit = closed.diagonal().sqrt().outer(closed.diagonal().sqrt())
-    assert abs(total - 1) < 1e-9
-    assert ((closed - by_quadrature) / unit).abs().max() < 1e-8
-    assert torch.linalg.eigvalsh(closed / unit)[0] > 1e-5  # nonsingular
-cauchy = GeneralizedT(2.0, 1.0).fisher_information()
-print("Cauchy, in the order location, alpha, beta, kappa:")
-print(np.array2string(cauchy.numpy(), precision=4, suppress_small=True))
-
-# %% [markdown]
-# The zeros in the first row matter most. To first order, not knowing the shape costs the location nothing: the
-# network's output and the loss's parameters are learned side by side, not against each other. It is symmetry
-# that buys this, and notebook 02 builds on it.
-#
-# The other off-diagonal entries are not zero, and they have a price, the same for every sample size: how much
-# wider an error bar becomes because other parameters are unknown too.
-
-# %% tags=["nbval-check-output"]
-information = GeneralizedT(2.0, 1.0).fisher_information()
-index = {"alpha": 1, "beta": 2, "kappa": 3}
-prices = []
-for learned in (["alpha"], ["beta"], ["alpha", "beta"], ["alpha", "beta", "kappa"]):
-    rows = [index[name] for name in learned]
-    errors = torch.linalg.inv(information[rows][:, rows]).diagonal().sqrt()
-    prices.append(pd.Series(errors.numpy(), index=learned, name=", ".join(learned)))
-price = pd.DataFrame(prices)
-assert 1.3 < price.loc["alpha, beta", "alpha"] / price.loc["alpha", "alpha"] < 1.6
-assert price.loc["alpha, beta, kappa", "alpha"] > 5 * price.loc["alpha, beta", "alpha"]
-print("standard error times sqrt(n), at the Cauchy law (- where not learned):")
-print(price.to_string(float_format="{:.2f}".format, na_rep="-"))
-
-# %% [markdown]
-# Shape and scale, learned together, each cost the other about half again its error bar. Adding $\kappa$ makes
-# the shape's error bar several times as wide, because $\alpha$ and $\kappa$ share the tail, which sees only
-# their product. That is a statistical reason to leave $\kappa = 1$ alone unless data are plentiful.
-#
-# ## 9 · Learn the parameters from data
+# Part (c) needs residuals that are not zero. Residuals that are *exactly* zero, more than a fraction
+# $1 - 1/(\kappa\alpha)$ of them, make the likelihood unbounded as $\beta \to 0$ (Theorem A4 in notebook 03). Clipped
+# images have such zeros. Continuous data have none while the prediction is fixed; but a model that can pass through one
+# of its targets makes a zero of its own, and with it an infinite likelihood. Notebook 03 draws the consequence: maximum
+# likelihood here means a *local* maximum, or a search in a bounded set. The next theorem takes the second way.
+#
+# ## 4 · Learn the parameters from data
 #
 # **Theorem L12** (maximum likelihood).
 #
-# *Assumptions.* Residuals independent with density $p$ at $\vartheta_0 = (\alpha_0, \beta_0, \kappa_0)$, an
-# interior point of a compact set $K \subset \lbrace \alpha, \beta, \kappa > 0,\ \kappa\alpha > 1 \rbrace$;
+# *Assumptions.* Residuals independent with density $p$ at $\vartheta_0 = (\alpha_0, \beta_0, \kappa_0)$, an interior
+# point of a compact set $K \subset \lbrace \alpha, \beta, \kappa > 0,\ \kappa\alpha > 1 \rbrace$;
 # $\hat\vartheta_n$ maximises the likelihood over $K$.
 #
 # $\hat\vartheta_n \to \vartheta_0$ in probability, and
-# $\sqrt n\,(\hat\vartheta_n - \vartheta_0) \to \mathcal N(0,\ I(\vartheta_0)^{-1})$ in law, with $I$ the block
-# of Theorem L11. With $\kappa$ (or another parameter) known, the same holds with its row and column removed.
+# $\sqrt n\,(\hat\vartheta_n - \vartheta_0) \to \mathcal N(0,\ I(\vartheta_0)^{-1})$ in distribution, with $I$ the
+# Fisher information of Theorem L11 (appendix A2). With $\kappa$ (or another parameter) known, the same holds with its
+# row and column removed.
 #
-# *Proof.* We verify the conditions of van der Vaart, *Asymptotic Statistics* (1998). *Identifiability*: as
-# $e \to 0$, $\log p(0) - \log p(e) \sim \kappa|e/\beta|^\alpha$ reveals $\alpha$; as $|e| \to \infty$, $p$
-# falls like $|e|^{-\kappa\alpha}$, which reveals $\kappa$; then $\kappa\beta^{-\alpha}$ reveals $\beta$.
-# *Consistency*: on $K$, $\log p$ is continuous in $\vartheta$ and bounded in modulus by $C(1 + |\log|e||)$.
-# That is integrable, because $\log|u| = a\log\frac{v}{1-v}$ has moments of every order (Theorem L7). A uniform
-# law of large numbers follows, and with identifiability consistency (Theorem 5.7). *Normality*:
-# $\vartheta \mapsto \sqrt{p(e)}$ is continuously differentiable for every $e$ and $I$ is continuous, so the
-# family is differentiable in quadratic mean (Lemma 7.6). On $K$ the scores of Section 8 are bounded by
-# $C(1 + |\log|e||)$ too, so $\log p$ is Lipschitz in $\vartheta$ (on convex neighbourhoods of $\vartheta_0$)
-# with a square-integrable constant. $I$ is nonsingular (Theorem L11), and Theorem 5.39 applies. $\blacksquare$
+# *Proof.* We verify the conditions of van der Vaart, *Asymptotic Statistics* (1998). *Identifiability*: as $e \to 0$,
+# $\log p(0) - \log p(e) \sim \kappa|e/\beta|^\alpha$ reveals $\alpha$; as $|e| \to \infty$, $p$ falls like
+# $|e|^{-\kappa\alpha}$, which reveals $\kappa$; then $\kappa\beta^{-\alpha}$ reveals $\beta$. *Consistency*: on $K$,
+# $\log p$ is continuous in $\vartheta$ and bounded in modulus by $C(1 + |\log|e||)$, which is integrable, because
+# $\log|e|$ has moments of every order (Theorem L7). A uniform law of large numbers follows, and with identifiability
+# consistency (Theorem 5.7). *Normality*: $\vartheta \mapsto \sqrt{p(e)}$ is continuously differentiable for every $e$
+# and $I$ is continuous, so the family is differentiable in quadratic mean (Lemma 7.6). On $K$ the scores of Theorem
+# L11 are bounded by $C(1 + |\log|e||)$ too, so $\log p$ is Lipschitz in $\vartheta$ (on convex neighbourhoods of
+# $\vartheta_0$) with a square-integrable constant. $I$ is nonsingular (Theorem L11), and Theorem 5.39 applies.
+# $\blacksquare$
 #
-# > **Our choice.** *(01-G, the estimator here)* `GeneralizedT.fit` maximises the likelihood by Newton's method
-# > within a trust region, in coordinates where every value is legal. It is for samples at hand, as in this
-# > section. Training uses the same likelihood and gradient descent; notebook 03 takes that up.
+# > **Our choice.** *(01-G, the estimator here)* `GeneralizedT.fit` maximises the likelihood by Newton's method within
+# > a trust region, in coordinates where every value is legal. It is for samples at hand. Training uses the same
+# > likelihood and gradient descent (notebook 03).
 #
-# *Executed check.* Many simulated data sets. For each, the estimate, and its distance from the truth in
-# standard errors computed *from that data set*: a practitioner's situation. If the theorem is worth anything at
-# this sample size, those distances are standard normal, and the 95% ellipses cover the truth about 95% of the
-# time.
+# *Executed check.* Many simulated data sets. For each, the estimate, and its distance from the truth in standard errors
+# computed *from that data set*, as a practitioner would. If the theorem holds at this sample size, those distances are
+# standard normal, and the 95% ellipses cover the truth about 95% of the time.
 
 # %%
 torch.manual_seed(seed)
@@ -929,12 +455,8 @@ _ = figures.save(fig, "fig01c_recovery", notebook="01_likelihood", parameters=dr
 #
 # - A correntropy bandwidth cannot be learned from the correntropy loss (L1). Averaging over it gives
 #   $\kappa\log(1 + |e/\beta|^\alpha)$ (L2).
-# - Normalised, that is the generalized t likelihood (L3). $\log Z$ holds the scale, and keeps the shape off its
-#   limit (L4).
-# - The noise it describes is generalized Gaussian with a precision that varies from residual to residual (L5),
-#   and each residual is weighted by its expected precision (L6).
-# - Everything follows from one Beta law (L7): tails and moments (L8), entropy, and why the loss may be negative
-#   (L9), its relatives (L10), the information (L11), and estimates with honest error bars (L12).
+# - Normalised, that is the likelihood of a generalized t density (L3). $\log Z$ stops the scale from growing, and keeps
+#   the shape off its limit (L4).
+# - Shape and scale can be estimated from residuals, with error bars that are right (L12).
 #
-# Next, [02_influence](02_influence.ipynb): what one residual can do to the fit, and why learning the shape does
-# not spoil it.
+# Next, [02_influence](02_influence.ipynb): what one residual can do to the fit.

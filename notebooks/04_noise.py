@@ -13,30 +13,22 @@
 # ---
 
 # %% [markdown]
-# # 04 · The noise
+# # 04 · Noise
 #
-# The experiments of the later notebooks ask one question: when the only images seen in training are noisy, and
-# the loss alone decides what is signal and what is noise, which loss decides best? The answer means nothing
-# unless the noise is known exactly. This notebook builds it, and checks it.
+# When the only images seen in training are noisy, which loss gives the best reconstructions? The answer depends on
+# the noise, so it must be known exactly. Here it is built and checked: impulses, then Student-t noise, at five
+# levels. At the levels called high and extreme it has no mean. Targets are not clipped, because clipping makes
+# residuals that are exactly zero.
 #
-# **What you will do**
+# **What you will do.** Draw the noise and test every distribution against its reference. Prove what it does to means
+# and tails. Clip targets and see exact zeros. Fit Gaussian, Laplace and generalized-t densities to the noise of every
+# level.
 #
-# - draw impulses and heavy-tailed additive noise, and test every law against its reference;
-# - see what such noise does to means, variances and kurtosis, and prove it;
-# - see why targets are *not* clipped to $[0, 1]$, although every image viewer does it;
-# - fit Gaussian, Laplace and generalized-t densities to the noise of every level.
+# **What you will learn.** How a whole contamination is drawn, reproducibly, from uniforms and one seed. Why targets
+# stay unclipped.
 #
-# **What you will learn**
-#
-# - how a whole contamination is drawn, reproducibly, from uniforms and one seed;
-# - that at the levels called high and extreme the noise has no mean, let alone a variance;
-# - how clipping creates residuals that are exactly zero, and why a learned scale cannot survive them.
-#
-# **What you need**
-#
-# - notebook 01 for the density $p(e) \propto (1 + |e/\beta|^\alpha)^{-\kappa}$; notebook 03 proves the collapse
-#   that is previewed here;
-# - no download: everything runs on the digits that come with scikit-learn.
+# **What you need.** [Notebook 01](01_likelihood.ipynb) for the density $p(e) \propto (1 + |e/\beta|^\alpha)^{-\kappa}$;
+# Theorem A4 of notebook 03 for the collapse. No download: everything runs on the digits that come with scikit-learn.
 
 # %%
 import math
@@ -92,7 +84,7 @@ def draws(law, n=n_samples, pixel=0.0, offset=0):
 # where $T_\nu$ is Student-t with $\nu$ degrees of freedom, and everything is independent from pixel to pixel.
 # `MixedNoise(impulse=p, scale=s, dof=nu)` is that equation.
 #
-# > **Our choice.** The paper is known to us by its abstract; the protocol is ours. Impulses come before the
+# > **Our choice.** The protocol is ours. Impulses come before the
 # > additive noise, so no pixel is left untouched. In colour images the three channels of a pixel are hit
 # > independently. Five levels, fixed before any training run, range from nothing to Cauchy noise with two
 # > pixels in five replaced. $y$ is **not** clipped; section 5 says why.
@@ -118,7 +110,7 @@ print(level_table.to_string(index=False, na_rep="-"))
 # ### Drawn from uniforms alone
 #
 # All randomness comes from one seeded generator of uniforms, and each pixel consumes a fixed number of them.
-# Three useful things follow, and are executed below: noise depends on the seed only; contaminating batch by
+# Three things follow, and are checked below: noise depends on the seed only; contaminating batch by
 # batch, in order, equals contaminating at once; and a pixel hit by an impulse at one level is hit by the same
 # impulse at every higher level, so that levels can be compared pixel by pixel.
 
@@ -176,12 +168,12 @@ print(f"largest relative difference below 1e-6: {worst < 1e-6}")
 assert worst < 1e-6
 
 # %% [markdown]
-# ## 2 · Every law against its reference
+# ## 2 · Every distribution against its reference
 #
-# Beside the mixed noise of the experiment, `alcl.noise` has the laws that the literature on robust learning uses:
-# Student-t, alpha-stable, Laplace, and Tukey's contaminated Gaussian. Each is compared with scipy's distribution
-# function by the Kolmogorov-Smirnov test. For mixed noise at a pixel $x$ the reference is a mixture of three
-# shifted Student-t laws:
+# Beside the mixed noise of the experiment, `alcl.noise` has the distributions that the literature on robust learning
+# uses: Student-t, alpha-stable, Laplace, and Tukey's contaminated Gaussian. Each is compared with scipy's
+# distribution function by the Kolmogorov-Smirnov test. For mixed noise at a pixel $x$ the reference is a mixture of
+# three shifted Student-t distributions:
 #
 # $$ P(y \le a) = (1 - p)\, F_\nu\bigl(\tfrac{a - x}{s}\bigr) + \tfrac p2 F_\nu\bigl(\tfrac{a}{s}\bigr)
 # {} + \tfrac p2 F_\nu\bigl(\tfrac{a - 1}{s}\bigr). $$
@@ -222,7 +214,8 @@ for name, test in tests.items():
 assert all(test.pvalue > 1e-3 for test in tests.values())
 
 # %% [markdown]
-# A test that cannot fail shows nothing. The same test at the same sample size, on laws that are slightly wrong:
+# A test that cannot fail shows nothing. The same test at the same sample size, on distributions that are slightly
+# wrong:
 
 # %% tags=["nbval-check-output"]
 wrong = {
@@ -237,9 +230,9 @@ for name, test in wrong.items():
 assert all(test.pvalue < 1e-3 for test in wrong.values())
 
 # %% [markdown]
-# Alpha-stable laws have no closed distribution function, but their *characteristic function* is their definition:
-# for the symmetric law with stability $a$ and scale $s$, $\mathrm{E}\, e^{i\omega S} = e^{-|s\omega|^a}$. The mean
-# of $e^{i\omega S}$ over the sample must agree to within $4/\sqrt{n}$.
+# Alpha-stable distributions have no closed distribution function, but their *characteristic function* is their
+# definition: for the symmetric one with stability $a$ and scale $s$, $\mathrm{E}\, e^{i\omega S} = e^{-|s\omega|^a}$.
+# The mean of $e^{i\omega S}$ over the sample must agree to within $4/\sqrt{n}$.
 
 # %% tags=["nbval-check-output"]
 for stability in (2.0, 1.7, 1.5, 1.0, 0.7):
@@ -249,11 +242,11 @@ for stability in (2.0, 1.7, 1.5, 1.0, 0.7):
     assert max(gaps) < 4 / math.sqrt(n_samples)
 
 # %% [markdown]
-# The Kolmogorov-Smirnov distance is blind to the far tail, where heavy-tailed noise does its work. Quantiles are
-# not. Below, the $k$-th largest of $n$ draws of $|T_\nu|$ is divided by scipy's quantile at the exceedance
+# The Kolmogorov-Smirnov distance does not see the far tail. Quantiles do.
+# Below, the $k$-th largest of $n$ draws of $|T_\nu|$ is divided by scipy's quantile at the exceedance
 # probability $k/(n + 1)$. That probability, for the draw itself, is exactly $\mathrm{Beta}(k, n + 1 - k)$, which gives
-# the gray band: 95 % of exact samples lie inside, at each $k$. (At each $k$, not at all at once: neighbouring ranks
-# share draws, so an excursion, when it comes, lasts a while.)
+# the gray band: 95 % of exact samples lie inside, at each $k$. Neighbouring
+# ranks share draws, so an excursion lasts a while.
 
 # %%
 k = np.unique(np.geomspace(3, 0.9 * n_samples, 60).astype(int))
@@ -284,8 +277,7 @@ _ = save(fig, "fig04a_quantiles", notebook="04_noise", parameters=parameters)
 # %% [markdown]
 # ## 3 · What heavy tails do to residuals
 #
-# Suppose the network has learned the clean image perfectly. Its residuals then *are* the noise, $e = y - x$, so
-# the tail of the noise is what any loss is confronted with.
+# Suppose the network has learned the clean image perfectly. Its residuals then *are* the noise, $e = y - x$.
 #
 # **Theorem N2** (the tail of a residual is the tail of the additive noise).
 # *Assumptions:* $e = y - x$ from the contamination of section 1, with $s > 0$,
@@ -345,8 +337,7 @@ _ = save(fig, "fig04b_tails", notebook="04_noise", parameters=parameters)
 
 # %% [markdown]
 # Two regimes show. Up to $a = 1$ the impulses dominate: a shoulder at the share of pixels they hit. Beyond it only
-# the Student-t part is left, and the sample (solid) follows the asymptotes of Theorem N2 (dotted). A loss has to cope
-# with both: many moderate outliers, and few that are enormous.
+# the Student-t part is left, and the sample (solid) follows the asymptotes of Theorem N2 (dotted).
 #
 # ### Moments that do not settle
 #
@@ -355,7 +346,7 @@ _ = save(fig, "fig04b_tails", notebook="04_noise", parameters=parameters)
 # the mean is $(e^{-|\omega|/n})^n = e^{-|\omega|}$. $\blacksquare$
 #
 # So at the levels high and extreme the mean of ten thousand noisy copies of a pixel is as far from the truth as a
-# single one (impulses aside). **Executed check:** the means of 1000 draws, tested against the law of one.
+# single one (impulses aside). **Executed check:** the means of 1000 draws, tested against the distribution of one.
 
 # %% tags=["nbval-check-output"]
 # check: N3
@@ -369,7 +360,7 @@ print(f"interquartile range: {spread_one:.1f} of one, {spread_mean:.1f} of means
 assert test.pvalue > 1e-3
 
 # %% [markdown]
-# Kurtosis, the usual measure of tails, is no measure here. With $a_i = e_i^2$ the sample kurtosis (about zero) is
+# Kurtosis does not measure these tails. With $a_i = e_i^2$ the sample kurtosis (about zero) is
 # $n \sum a_i^2 / (\sum a_i)^2 \le n$, and it is of the order of $n$ as soon as one residual carries a fair share of
 # the sum of squares. For Cauchy noise it always does: the statistic measures the sample size.
 
@@ -396,7 +387,7 @@ assert growth > 0.8
 assert (kurtosis_table <= sizes[:, None]).to_numpy().all()
 
 # %% [markdown]
-# At the level low the statistic stands still over these sizes: impulses make it large, and the Student-t part, whose
+# At the level low the statistic does not change over these sizes: impulses make it large, and the Student-t part, whose
 # fourth moment is infinite too, is so small there that far larger samples would be needed to see it. At the other
 # levels a tenfold sample gives an up to tenfold kurtosis.
 
@@ -423,8 +414,8 @@ _ = save(fig, "fig04c_moments", notebook="04_noise", parameters=parameters)
 # %% [markdown]
 # ## 4 · What it looks like
 #
-# Every level on gray and on colour images. Values outside $[0, 1]$ are shown clipped, which flatters the last two
-# columns: on a true scale a single Cauchy pixel would leave all others gray.
+# Every level on gray and on colour images. Values outside $[0, 1]$ are shown clipped: on a true
+# scale a single Cauchy pixel would leave all others gray.
 #
 # > **Our choice.** The colour set follows the MNIST-M recipe, $|\text{patch} - \text{digit}|$ with patches of two
 # > photographs, at 8x8: a larger size would only interpolate the digits. Train and test patches come from disjoint
@@ -465,7 +456,7 @@ assert snr_table["median"].groupby("dataset").apply(lambda v: v.is_monotonic_dec
 # %% [markdown]
 # ## 5 · Why targets are not clipped
 #
-# Clipping $y$ to $[0, 1]$ looks harmless, and is what a camera does. It puts point masses on 0 and on 1, and so
+# Clipping $y$ to $[0, 1]$ is what a camera does. It puts point masses on 0 and on 1, and so
 # residuals that are *exactly* zero wherever the clean pixel is black or white.
 #
 # **Theorem N4** (clipped targets have exact zeros).
@@ -476,7 +467,7 @@ assert snr_table["median"].groupby("dataset").apply(lambda v: v.is_monotonic_dec
 # *Proof.* The clipped value is 0 iff $y \le 0$. With probability $1 - p/2$ the pixel is 0 before the additive noise,
 # and $y = sT \le 0$ has probability $\frac12$ by symmetry; with probability $p/2$ it is 1, and $1 + sT \le 0$ has
 # probability $F_\nu(-1/s)$. The case $x = 1$ is the mirror image. For $0 < x < 1$, being clipped gives 0 or 1 and
-# not $x$; not being clipped leaves a continuous law, which hits $x$ with probability zero. $\blacksquare$
+# not $x$; not being clipped leaves a continuous distribution, which hits $x$ with probability zero. $\blacksquare$
 
 # %% tags=["nbval-check-output"]
 # check: N4
@@ -491,16 +482,10 @@ for name in noisy_levels:
     print(f"{name:9s} z0 = {z0:.2f}; of all pixels of {dataset}: {clipped_share[name]:.2f} have residual zero")
 
 # %% [markdown]
-# What a share $z$ of exact zeros does to a likelihood with a learned scale is the subject of notebook 03; here is
-# the slope of the argument. Under the ALCL density with $\kappa = 1$ and $\log Z = \log\beta + \text{const}$, a
-# residual that is zero costs $\log Z$, and any other costs $\alpha \log(|e|/\beta) + \log Z$ as $\beta \to 0$.
-# The average negative log-likelihood is therefore
-#
-# $$ \bigl(1 - \alpha(1 - z)\bigr) \log\beta + \text{const} + o(1), $$
-#
-# which falls to $-\infty$ as $\beta \to 0$ if and only if $z > 1 - 1/\alpha$. With the shape learned as well, $\alpha$
-# may come as close to 1 as it likes, and **any** share of zeros will do. Unclipped noise has $z = 0$: no collapse for
-# any $\alpha > 1$. **Executed check:** the slope, measured on residuals of real digits.
+# By Theorem A4 (notebook 03) the likelihood with a learned scale and $\kappa = 1$ then falls to $-\infty$ as
+# $\beta \to 0$ if and only if the share $z$ of exact zeros exceeds $1 - 1/\alpha$: its slope in $\log\beta$ tends to
+# $1 - \alpha(1 - z)$. With the shape learned as well, **any** share of zeros will do. Unclipped noise has $z = 0$ for a
+# given prediction. **Executed check:** the slope, measured on residuals of real digits.
 
 
 # %% tags=["nbval-check-output"]
@@ -546,8 +531,8 @@ _ = save(fig, "fig04e_clipping", notebook="04_noise", parameters=parameters, dat
 #
 # ## 6 · What the network sees, and what it is asked for
 #
-# Targets are left alone; *inputs* are another matter. A pixel of $10^4$ fed to a network saturates every unit it
-# reaches. That would test architectures, not losses, so the network sees $\mathrm{clamp}(y, -1, 2)$: the legal
+# Targets are left alone; *inputs* are another matter. A pixel of $10^4$ would saturate
+# a network and test architectures, not losses. So the network sees $\mathrm{clamp}(y, -1, 2)$: the legal
 # range and one full range on either side.
 #
 # > **Our choice.** The clamp is wide on purpose. Clipping inputs to $[0, 1]$ would already be a denoiser, and the
@@ -587,8 +572,7 @@ _ = save(fig, "fig04f_network_input", notebook="04_noise", parameters=parameters
 #
 # Minimising a loss that is a negative log-likelihood fits a density to residuals. Squared error stands for a
 # Gaussian, absolute error for a Laplace density, ALCL for the generalized t. Here each is fitted, by maximum
-# likelihood, to the noise of one half of the images, and judged on the other half, in nats per pixel. No network
-# is involved: the question is what the best possible residuals would look like to each loss.
+# likelihood, to the noise of one half of the images, and judged on the other half, in nats per pixel.
 
 
 # %%
@@ -644,11 +628,10 @@ headline(fig, "Only the generalized t has room for both the peak and the tail")
 _ = save(fig, "fig04g_fit", notebook="04_noise", parameters=parameters, data={gray.name: gray.checksum})
 
 # %% [markdown]
-# The gray area is the noise. The impulses are the two bumps near $-1$ and $+1$: on black and white pixels a
-# replaced pixel is off by the full range. No density of the four has bumps, so none is *the* law of the noise, and
+# The gray area is the noise. The impulses are the two bumps near $-1$ and $+1$: on black and white pixels a replaced
+# pixel is off by the full range. No density of the four has bumps, so none is *the* distribution of the noise, and
 # the generalized t is as wrong there as the others; its tail has to hold the impulses as well, and so lies above the
-# noise beyond them. It wins where the likelihood is decided: it can be narrow at the centre and heavy in the tails at
-# once, and it follows the level with two numbers that are fitted.
+# noise beyond them. It fits best because it can be narrow at the centre and heavy in the tails at once.
 #
 # Without noise there is nothing to fit: every residual is zero, and the likelihood has no maximum.
 
@@ -661,10 +644,9 @@ else:
     raise AssertionError("a density was fitted to zeros")
 
 # %% [markdown]
-# ## 8 · Other laws, for comparison
+# ## 8 · Other distributions, for comparison
 #
-# Five laws with one interquartile range, 0.1: what a median would call the same amount of noise. They differ in the
-# tail alone.
+# Five distributions with one interquartile range, 0.1. They differ in the tail alone.
 
 # %% tags=["nbval-check-output"]
 target = 0.1
@@ -696,9 +678,9 @@ _ = save(fig, "fig04h_other_laws", notebook="04_noise", parameters=parameters, d
 # %% [markdown]
 # ## 9 · A level that drifts
 #
-# Sensors age, weather changes. `DriftingNoise(start, end)` interpolates impulse probability and scale linearly in a
+# `DriftingNoise(start, end)` interpolates impulse probability and scale linearly in a
 # time $t \in [0, 1]$, and the degrees of freedom linearly in $1/\nu$, so that even Gaussian noise ($1/\nu = 0$) is a
-# legal end. It serves the question whether an adaptive loss follows a changing level.
+# legal end.
 
 # %%
 drift = noise.DriftingNoise(LEVELS["low"], LEVELS["extreme"])
@@ -727,11 +709,11 @@ _ = save(fig, "fig04i_drift", notebook="04_noise", parameters=parameters, data={
 # %% [markdown]
 # ## What to take away
 #
-# - The noise of the experiment is impulses, then Student-t noise, unclipped; every law of it passed a test that
+# - The noise of the experiment is impulses, then Student-t noise, unclipped; each part passed a test that
 #   could have failed.
 # - At *high* and *extreme* the noise has no mean (Theorem N2), and averaging does not help (Theorem N3).
 # - Clipped targets have residuals that are exactly zero (Theorem N4), and a learned scale falls into them. Inputs are
 #   clamped, widely; targets are never.
-# - Of four densities the generalized t fits the noise best at every level, although it is the law of none.
+# - Of four densities the generalized t fits the noise best at every level, although it is the distribution of none.
 #
-# Next: networks that learn from such targets, and losses that decide what they make of them.
+# Next, [05_training](05_training.ipynb): networks that learn from such targets.

@@ -275,7 +275,7 @@ print("two runs, and the benchmark's own: the same, bit by bit")
 # %% [markdown]
 # > **Our choice.** *(05-E, one rate for weights and loss)* Adam at $10^{-3}$, constant, for the weights and for the
 # > loss's own parameters. The usual default for the weights; the same for the loss, because a scale that learns no
-# > faster than the network cannot shrink onto residuals that the network has not explained yet (notebook 03 varies
+# > faster than the network cannot shrink onto residuals that the network has not explained yet (appendix A4 varies
 # > the rate).
 #
 # > **Our choice.** *(05-F, where shape and scale start)* $\alpha = 2$ and $\beta = \frac12$: half the range of pixel
@@ -530,7 +530,7 @@ for measure in ("PSNR", "SSIM", "accuracy"):
     print(f"{measure:8s} best: {noisy[measure].idxmax()}. ALCL: {rank} of {len(noisy)}, {ahead:+.3f} against MSE")
 
 # %% [markdown]
-# ## What to take along
+# ## What to take away
 #
 # - Targets are noisy and not clipped, inputs are clamped, clean images serve evaluation alone: the loss decides.
 # - ALCL costs two numbers beside the weights and one line in the optimizer. The loop is otherwise any loop.

@@ -13,7 +13,7 @@
 # ---
 
 # %% [markdown]
-# # 06. The benchmark
+# # 06 · Benchmark
 #
 # Does ALCL beat MSE and a correntropy loss that was tuned as well as it can be? This notebook answers from the
 # *records*: one line for every training run that was ever made, good or bad. A part of the runs on the embedded
@@ -77,7 +77,7 @@ committed = {name: experiments.study_store(folder, name).read() for name in DATA
 print({name: f"{len(found)} records" for name, found in committed.items()})
 
 # %% [markdown]
-# ## 1. The grid
+# ## 1 · The grid
 #
 # A *cell* is a data set at a noise level. In a cell every method is trained with the same ten seeds. A seed fixes the
 # noise, the initial weights and the order of the batches, so two methods with one seed differ by their loss alone:
@@ -97,7 +97,7 @@ print({name: f"{len(found)} records" for name, found in committed.items()})
 # > at one level (moderate), then used at all. ALCL's settings were fixed once for all cells.
 
 # %% [markdown]
-# ## 2. Trained again, here
+# ## 2 · Trained again, here
 #
 # Records can be wrong: made by older code, or edited. So a part of the embedded runs is trained now, and the numbers
 # are compared with the records of the same digest. GCL's settings come from its recorded tuning runs.
@@ -162,7 +162,7 @@ source = {
 print({kind: len(found) for kind, found in kinds.items()}, "| data sets:", ", ".join(shown))
 
 # %% [markdown]
-# ## 3. What is there, and what is not
+# ## 3 · What is there, and what is not
 #
 # Every cell of the grid, for the methods of the comparison. Incomplete cells are drawn as far as they go, with open
 # markers, and stay on this list until they are complete.
@@ -175,7 +175,7 @@ print(f"complete: {cells['complete'].sum()} of {len(cells)} cells")
 cells[~cells["complete"]].reset_index(drop=True)
 
 # %% [markdown]
-# ## 4. Medians
+# ## 4 · Medians
 #
 # Seeds, median, quartiles, standard deviation and diverged runs of every cell, method and measure are in
 # `table06b_medians`. Shown here: medians over seeds. In the figures the other losses of Section 5 are gray points; on
@@ -311,7 +311,7 @@ if not hard.empty:
     _ = save(figure, "fig06h_repair", notebook=NOTEBOOK, **source)
 
 # %% [markdown]
-# ## 5. Differences
+# ## 5 · Differences
 #
 # For every cell: the median of the paired differences over seeds, with a 95 % percentile-bootstrap interval; in how
 # many seeds ALCL is ahead, behind or tied; and Wilcoxon's signed-rank test, with p-values adjusted by Holm's method for
@@ -424,7 +424,7 @@ if len(beside):
     _ = save(figure, "fig06i_other_losses", notebook=NOTEBOOK, **source)
 
 # %% [markdown]
-# ## 6. Tuning GCL
+# ## 6 · Tuning GCL
 #
 # GCL's two settings decide its result. Each bar below is one setting of the grid, a shape $\alpha$ and a scale $\beta$,
 # judged on clean validation images (tuning runs, one seed) and subtracted from ALCL, which was judged in the same way
@@ -500,7 +500,7 @@ _ = save_table(blind, "table06g_wrong_bandwidth", notebook=NOTEBOOK, **source)
 blind.round(2)
 
 # %% [markdown]
-# ## 7. Variance over runs
+# ## 7 · Variance over runs
 #
 # The variance over seeds of ALCL divided by a rival's; below 1, ALCL varies less. The interval is a jackknife's
 # (`alcl.analysis.variance_ratio_interval`); $p$ is Pitman and Morgan's test for paired samples.
@@ -530,7 +530,7 @@ counts = ratios.dropna(subset="ratio").assign(
 counts.groupby(["measure", "rival"])[["cells", "ratio_below_1", "interval_below_1", "interval_above_1"]].sum()
 
 # %% [markdown]
-# ## 8. Cost
+# ## 8 · Cost
 #
 # What one network at each recorded level costs, tuning included: training runs, and seconds of training on one thread.
 #
@@ -565,7 +565,7 @@ headline(figure, "GCL needs a run for every setting tried, ALCL needs one")
 _ = save(figure, "fig06e_cost", notebook=NOTEBOOK, **source)
 
 # %% [markdown]
-# ## 9. Where ALCL falls behind, and why
+# ## 9 · Where ALCL falls behind, and why
 #
 # The cells of the benchmark and of the embedded sets in which ALCL is behind a rival by an interval that excludes zero:
 
@@ -724,7 +724,7 @@ if len(lost):
 # taken apart; whether it makes better images as well, the second column says.
 
 # %% [markdown]
-# ## What to take from here
+# ## What to take away
 #
 # - The tables above are the whole grid; no cell was left out, and the list in Section 3 says which are not complete.
 # - The abstract's claims are judged from the same records in [notebook 07](07_figures.ipynb), by rules that were

@@ -13,7 +13,7 @@
 # ---
 
 # %% [markdown]
-# # 07. The claims and the figures
+# # 07 · Claims and figures
 #
 # The abstract makes nine claims. This notebook, which runs last, takes them one by one: what was proved, what was
 # measured, and what the verdict is. No verdict is typed. Each is computed from the executed proofs and the recorded
@@ -69,7 +69,7 @@ source = {
 print({name: len(found) for name, found in runs.items()})
 
 # %% [markdown]
-# ## 1. What is proved
+# ## 1 · What is proved
 #
 # Every theorem that a notebook states, and whether the code that checks it ran to its end. A theorem without an
 # executed check counts as nothing here. (A check is not a proof; it is what would have caught a wrong one.)
@@ -81,7 +81,7 @@ with pd.option_context("display.max_rows", None, "display.max_colwidth", None):
     display(theorems)
 
 # %% [markdown]
-# ## 2. The rules
+# ## 2 · The rules
 #
 # These are the rules, as they stand in the code that applies them.
 
@@ -106,7 +106,7 @@ display(Markdown(inspect.cleandoc(claims.claims_ledger.__doc__)))
 # >   data sets (8x8 pixels) are judged by the same rules, in a column of their own.
 
 # %% [markdown]
-# ## 3. The verdicts
+# ## 3 · The verdicts
 
 # %%
 ledger = claims.claims_ledger(every, theorems)
@@ -130,7 +130,7 @@ settled = ledger[(ledger["verdict"] == "reproduced") & ~ledger["evidence"].str.s
 assert (settled["missing"] == "").all()
 
 # %% [markdown]
-# ## 4. The answer in one figure
+# ## 4 · The answer in one figure
 #
 # ALCL's median accuracy over paired seeds, minus MSE's and minus tuned GCL's, by noise level: gray images on the left,
 # RGB on the right. The horizontal bars are the gains that the abstract reports for high noise. Vertical lines are 95 %
@@ -185,7 +185,7 @@ headline(figure, f"In accuracy ALCL gains {', '.join(texts)}")
 _ = save(figure, "fig07a_headline", notebook=NOTEBOOK, **source)
 
 # %% [markdown]
-# ## 5. Every figure and table
+# ## 5 · Every figure and table
 #
 # From the manifest: what there is, which notebook made it, from how many records of which data sets.
 
@@ -206,7 +206,7 @@ with pd.option_context("display.max_rows", None, "display.max_colwidth", None):
     display(index)
 
 # %% [markdown]
-# ## What to take from here
+# ## What to take away
 #
 # - The ledger of Section 3 is the project's answer to the abstract; `paper_figures/table07_claims.csv` holds it as
 #   data, and the README shows it.

@@ -13,7 +13,7 @@
 # ---
 
 # %% [markdown]
-# # 08 · Wrong labels
+# # 08 · Label noise
 #
 # ALCL defends a *regression* against targets that are wrong by wild amounts. A classifier has another enemy: labels
 # that are simply wrong. There is no size of error to be robust against; a wrong label looks exactly like a right one.
@@ -190,7 +190,7 @@ _ = figures.save(fig, "fig08b_losses", notebook="08_label_noise")
 # are believed least. MAE pulls with $2 p_y(1 - p_y)$: it leaves unbelievable labels alone, also the right ones it has
 # not yet learned. JAL's pull is close to a multiple of MAE's; its height $a$ sets the multiple.
 #
-# ## 3 · What a loss believes when labels lie
+# ## 3 · What wrong labels do to a loss
 #
 # Fix one input. Over many draws its label is $i$ with probability $w_i$; let $m$ be the most frequent one (the truth,
 # as long as noise is not stronger than that). A network that can say anything minimises $\sum_i w_i L(p, i)$ over
@@ -713,7 +713,7 @@ for dataset, cell in cells:
     print(f"{dataset}, {cell}: {verdict}; {interval}, ahead in {fair['ahead']} of {fair['seeds']} seeds")
 
 # %% [markdown]
-# ## What to take along
+# ## What to take away
 #
 # - Wrong labels are not outliers. What counts is the minimiser of the *expected* loss: cross-entropy repeats the
 #   noise, MAE and AMSE with a high enough target believe the most frequent label ($a \ge 1/(w_m - w_n)$).

@@ -13,7 +13,7 @@
 # ---
 
 # %% [markdown]
-# # 09 · Noisy inputs
+# # 09 · Input noise
 #
 # A third corruption: targets and labels are right, and the *input* is noisy when the network is used. One answer is
 # to show noise in training; another, the subject of this notebook, is a loss on the features that holds noisy views
@@ -569,10 +569,11 @@ _ = figures.save(fig, "fig09c_regression", **source(fits))
 # Ahead and behind are meant with the whole interval of the paired differences over splits. (The splits share
 # patients: the intervals speak of this table, not of tables in general.)
 #
-# The influence of all these losses, by one ruler, stands in the table of [notebook 02](02_influence.ipynb), Section 11.
+# The influence of all these losses, by one ruler, is in the table of appendix [A3_influence](A3_influence.ipynb),
+# Section 7.
 
 # %% [markdown]
-# ## What to take along
+# ## What to take away
 #
 # - Injected noise penalises the trace of the Hessian, to second order; the published measure is the trace of its
 #   *square*.

@@ -13,7 +13,7 @@
 # ---
 
 # %% [markdown]
-# # 10. Past the paper
+# # 10 · Beyond the paper
 #
 # The abstract speaks of one noise level at a time, one scale for the whole image, and noise of the kind that the method
 # was made for. This notebook asks what happens otherwise, and which part of ALCL does the work.
@@ -154,7 +154,7 @@ def levels(*names):
 
 
 # %% [markdown]
-# ## 1. Noise that drifts
+# ## 1 · Noise that drifts
 #
 # The level moves while the network trains: every epoch sees new noise, from *low* to *extreme* (up), or back (down).
 # What counts is the noise at the end. GCL has its best settings for low, for moderate and for extreme noise, each tuned
@@ -216,7 +216,7 @@ if len(frames["drift"]):
     _ = save(figure, "fig10b_tracking", notebook=NOTEBOOK, records={"study_drift": used("drift")})
 
 # %% [markdown]
-# ## 2. Channels that differ
+# ## 2 · Channels that differ
 #
 # Red has low noise, green moderate, blue extreme. One scale must serve all three; `parameter_shape=(3, 1, 1)` gives
 # each channel its own shape and scale.
@@ -234,7 +234,7 @@ if len(frames["channels"]):
     _ = save(figure, "fig10c_channels", notebook=NOTEBOOK, records={"study_channels": used("channels")})
 
 # %% [markdown]
-# ## 3. Which part does the work?
+# ## 3 · Which part does the work?
 #
 # The shape frozen at 2 (a Cauchy likelihood with a learned scale), the scale frozen at its start, both frozen (a fixed
 # Cauchy loss), and the normaliser left out.
@@ -257,7 +257,8 @@ if len(frames["ablations"]):
     _ = save(figure, "fig10d_ablations", notebook=NOTEBOOK, records={"study_ablations": used("ablations")})
 
 # %% [markdown]
-# What became of the scale without the normaliser? Theorem A5 of notebook 03 says that it grows for as long as it may.
+# What became of the scale without the normaliser? By Theorem A5 (appendix [A4_adaptation](A4_adaptation.ipynb)) it
+# grows without end.
 
 # %%
 if len(frames["ablations"]):
@@ -311,8 +312,8 @@ if len(frames["ablations"]):
     _ = save(figure, "fig10g_rates", **part)
 
 # %% [markdown]
-# A loss that learns faster than the network loses PSNR at low noise, on every set (all intervals lie above zero), and
-# its scale ends narrower. The mechanism is in notebook 03: what the network has not learned yet is taken for outliers.
+# A loss that learns faster than the network loses PSNR at low noise, on every set, and its scale ends narrower. The
+# mechanism is in appendix A4: what the network has not learned yet is taken for outliers.
 
 # %%
 if len(frames["ablations"]):
@@ -322,7 +323,7 @@ if len(frames["ablations"]):
     display(scale.round(3))
 
 # %% [markdown]
-# ## 4. Fewer images, other codes
+# ## 4 · Fewer images, other codes
 #
 # At high noise. GCL as tuned once, at moderate noise and the usual size.
 
@@ -339,7 +340,7 @@ if len(frames["sizes"]):
         assert (table.loc[table["name"] == "mse", "low"] > 0).all()
 
 # %% [markdown]
-# ## 5. Noise that nothing was developed on
+# ## 5 · Noise that nothing was developed on
 #
 # Three laws that appear nowhere else in training or tuning of ALCL, each about as harmful as the high level:
 
@@ -360,11 +361,12 @@ if len(frames["unseen"]):
     _ = save(figure, "fig10e_unseen", notebook=NOTEBOOK, records={"study_unseen": used("unseen")})
 
 # %% [markdown]
-# ## 6. Neighbours
+# ## 6 · Neighbours
 #
 # Robust losses that the grid of notebook 06 does not have. A Gaussian likelihood with a learned scale asks whether the
 # scale alone does ALCL's work. Generalized Cauchy has a learned shape and scale too, tied otherwise. The scheduled
-# pseudo-Huber narrows by the clock, not by the data. Log-cosh and LMLS do not redescend (notebook 02, Section 11).
+# pseudo-Huber narrows by the clock, not by the data. Log-cosh and LMLS do not redescend (appendix
+# [A3_influence](A3_influence.ipynb), Section 7).
 
 # %%
 if len(frames["neighbours"]):
@@ -393,7 +395,7 @@ if len(frames["neighbours"]):
         print(f"{MEASURES[measure][1]}: ALCL minus Gaussian at least {MEASURES[measure][0] * alone['low'].min():.2f}")
 
 # %% [markdown]
-# ## 7. Counted
+# ## 7 · Counted
 #
 # In how many cells is ALCL surely ahead of a method, or surely behind it (the whole interval on one side)? The table
 # that is saved has the least and the largest difference over the cells too.
@@ -411,7 +413,7 @@ if cells:
     display(counts.unstack("measure")[["ahead", "unresolved", "behind"]])
 
 # %% [markdown]
-# ## What to take from here
+# ## What to take away
 #
 # Four statements, each with its check. The checks hold for the recorded runs; they would stop this notebook if other
 # runs said otherwise.

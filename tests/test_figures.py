@@ -404,6 +404,10 @@ def test_saving_leaves_the_environment_as_it_was(figure, folder, monkeypatch):
     assert "SOURCE_DATE_EPOCH" not in os.environ
 
 
+def test_figures_of_appendices_are_saved_too(figure, folder):
+    assert figures.save(figure, "figA2a_curves", notebook="A2_name") == folder / "figA2a_curves.png"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -368,7 +368,7 @@ def test_without_the_normaliser_only_a_constant_is_missing():
 
 @pytest.mark.parametrize("normalized", [True, False])
 def test_learning_beta_needs_the_normaliser(normalized):
-    """Theorem A3: without log Z, beta grows for any residuals; with it, it comes to rest."""
+    """Theorem A5: without log Z, beta grows for any residuals; with it, it comes to rest."""
     e = torch.distributions.Cauchy(0.0, 1.0).icdf(torch.linspace(0.005, 0.995, 100))
     loss = minimise(ALCLoss(learn="beta", normalized=normalized), e)
     assert (0.9 < loss.beta < 1.1) if normalized else (loss.beta > 1000)

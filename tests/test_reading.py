@@ -1,8 +1,26 @@
 """What the notebooks ask of a reader: the count, and the limits that the main line keeps."""
 
+from pathlib import Path
+
 import pytest
 
 from alcl import reading
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize("number", ["01", "02", "03"])
+def test_a_notebook_of_theorems_is_read_in_three_quarters_of_an_hour(number):
+    (found,) = [part for part in reading.reading(ROOT) if part.name.startswith(number)]
+    assert found.words <= 3500
+    assert found.minutes <= 45
+
+
+def test_the_main_line_stays_short():
+    assert reading.together("", [p for p in reading.reading(ROOT) if p.name[:2] in reading.MAIN_LINE]).words <= 16_000
+
+
+# --- a small project, counted by hand ---------------------------------------------------------------------------------
 
 NOTEBOOK = """# ---
 # jupyter:

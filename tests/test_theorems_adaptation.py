@@ -1,4 +1,4 @@
-"""One guard a theorem of notebook 03, with other parameters and another oracle than the notebook's check."""
+"""One guard for each theorem on adaptation (notebook 03, appendix A4): other parameters, another oracle than there."""
 
 import math
 
@@ -28,11 +28,11 @@ def expectation(function, log_density):
     return sum((function(x) * np.exp(log_density(x)) * measure).sum(-1) for x in (e, -e))
 
 
-# --- A1: the scores ---------------------------------------------------------------------------------------------------
+# --- L11: the scores, and their information ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("alpha", "beta", "kappa"), [(1.2, 3.0, 1.0), (2.5, 0.04, 0.9), (4.0, 1.0, 2.5)])
-def test_A1_scores_have_mean_zero_and_integrate_to_differences_of_the_log_density(alpha, beta, kappa):
+def test_L11_scores_have_mean_zero_and_integrate_to_differences_of_the_log_density(alpha, beta, kappa):
     e = tensor(0.3, -1.7, 25.0) * beta
     start, end = np.array([alpha, beta, kappa]), np.array([1.3 * alpha, 0.7 * beta, 1.2 * kappa])
 
@@ -81,11 +81,8 @@ def test_A2_extremes_of_the_scores_found_by_an_optimizer(alpha, beta, kappa):
     assert highest(3) <= special.digamma(kappa) - special.digamma(b) + 1e-12
 
 
-# --- A3: Fisher information -------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("alpha", "beta", "kappa"), [(2.2, 0.5, 2.0), (1.9, 1.0, 1.0), (6.0, 7.0, 0.4)])
-def test_A3_information_is_the_mean_outer_product_of_complex_step_scores(alpha, beta, kappa):
+def test_L11_information_is_the_mean_outer_product_of_complex_step_scores(alpha, beta, kappa):
     theta = np.array([0.0, alpha, math.log(beta), kappa], dtype=complex)
 
     def log_p(e, location, a, log_beta, k):
@@ -103,7 +100,7 @@ def test_A3_information_is_the_mean_outer_product_of_complex_step_scores(alpha, 
     assert found == pytest.approx(closed.numpy(), rel=1e-6, abs=1e-8)
 
 
-def test_A3_shape_and_scale_are_never_orthogonal_at_kappa_one():
+def test_L11_shape_and_scale_are_never_orthogonal_at_kappa_one():
     alpha = 1 + np.geomspace(1e-6, 1e3, 200)
     entry = model(2.0).expand(torch.Size([200]))  # beta = kappa = 1
     entry = GeneralizedT(torch.tensor(alpha), entry.beta, entry.kappa).fisher_information()[:, 1, 2]
@@ -161,6 +158,21 @@ def test_A4_any_zeros_at_all_leave_the_joint_loss_without_a_bound():
     alpha = 1 / 0.98 + torch.rand(500, 1, generator=generator, dtype=torch.float64) ** 4 * 50
     beta = torch.exp(torch.empty(500, 1, dtype=torch.float64).uniform_(-80, 5, generator=generator))
     assert (-GeneralizedT(alpha, beta, torch.ones_like(beta)).log_prob(e).mean(1)).min() >= nonzero
+
+
+@pytest.mark.parametrize(("alpha", "kappa", "z"), [(1.6, 1.0, 0.5), (3.0, 0.8, 0.9)])
+def test_A11_the_scale_falls_in_proportion_to_near_zeros(alpha, kappa, z):
+    """The root of the library's score in log-scale, against the limit solved for in v."""
+    others = zeros_and_laplace(0, round(1000 * (1 - z)))
+    v0 = optimize.brentq(lambda v: kappa * alpha * (z * v + 1 - z) - 1, 0, 1)
+    ratios = []
+    for delta in (1e-3, 1e-6, 1e-9):
+        e = torch.cat([torch.full((round(1000 * z),), delta, dtype=torch.float64), others])
+        root = optimize.brentq(lambda s, e=e: float(model(alpha, math.exp(s), kappa).score(e)[:, 2].mean()), -40, 5)
+        ratios.append(math.exp(root) / delta)
+    limit = (1 / v0 - 1) ** (1 / alpha)
+    assert abs(ratios[-1] / limit - 1) < 1e-3
+    assert abs(ratios[1] - limit) < abs(ratios[0] - limit)
 
 
 # --- A5: what runs to infinity ----------------------------------------------------------------------------------------
@@ -250,6 +262,46 @@ def test_A7_an_outlier_in_a_symmetric_sample_moves_the_location_as_if_shape_and_
     assert abs(known) < 0.01
     _, _, further = with_outlier(logistic, 1e18)
     assert abs(further) > 1.3 * abs(scale) > 5  # while the scale's share has no bound
+
+
+def regress(x, y, shape_and_scale=None):
+    """Joint maximum likelihood of the weight of y = w x + noise, alpha and beta (or the weight alone) by BFGS."""
+
+    def objective(raw):
+        raw = torch.tensor(raw, requires_grad=True)
+        known = torch.as_tensor(shape_and_scale or ())
+        alpha, beta = known if len(known) else (1 + raw[1].exp(), raw[2].exp())
+        law = GeneralizedT(alpha, beta, torch.ones_like(alpha), validate_args=False)
+        value = -law.log_prob(y - raw[0] * x).mean()
+        return value.item(), torch.autograd.grad(value, raw)[0].numpy()
+
+    start = [1.0] if shape_and_scale else [1.0, 0.0, 0.0]
+    found = optimize.minimize(objective, start, jac=True, method="BFGS", options={"gtol": 1e-10}).x
+    return (found[0], *(shape_and_scale or (1 + math.exp(found[1]), math.exp(found[2]))))
+
+
+def test_A7_in_a_regression_the_weights_influence_is_bounded_in_the_target_and_not_in_the_input():
+    noise = torch.tensor(stats.logistic.ppf((np.arange(1000) + 0.5) / 1000))  # exactly symmetric, at every input
+    design = tensor(-1.5, 0.4, 1.0, 2.0)
+    x = design.repeat_interleave(1000)
+    y = x + noise.repeat(4)
+    weight, alpha, beta = regress(x, y)
+    assert weight == pytest.approx(1, abs=1e-6)
+    u = (noise / beta).abs()
+    slope = float((alpha * u**alpha * ((alpha - 1) - u**alpha) / (noise * (1 + u**alpha)) ** 2).mean())  # mean psi'
+    n = len(x) + 1
+    moved = {}
+    for at, target in [(1.0, 3.0), (1.0, 1e8), (-2.0, 0.0), (8.0, 10.0)]:
+        more = torch.cat([x, tensor(at)]), torch.cat([y, tensor(target)])
+        joint, known = (n * (fit[0] - 1) for fit in (regress(*more), regress(*more, shape_and_scale=(alpha, beta))))
+        residual = target - at
+        psi = alpha * residual * abs(residual) ** (alpha - 2) / (beta**alpha + abs(residual) ** alpha)
+        stated = at * psi / (slope * float((design**2).mean()))
+        assert joint == pytest.approx(known, rel=0.03, abs=1e-3)
+        assert joint == pytest.approx(stated, rel=0.05, abs=1e-3)
+        moved[at, target] = joint
+    assert abs(moved[1.0, 1e8]) < 1e-3  # a wild target
+    assert moved[8.0, 10.0] > 7 * moved[1.0, 3.0]  # the same residual at a far input
 
 
 def test_A7_the_information_about_shape_and_scale_makes_the_scale_unbounded_at_the_model():

@@ -1,4 +1,4 @@
-"""One guard for each theorem of notebook 02: other parameters and another oracle than the notebook's own check."""
+"""One guard for each theorem on influence (notebook 02, appendix A3): other parameters, another oracle than there."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""One guard for each theorem of notebook 01: other parameters and another oracle than the notebook's own check."""
+"""One guard for each theorem on the likelihood (01, appendix A2): other parameters and another oracle than there."""
 
 import math
 from itertools import pairwise
