@@ -64,9 +64,9 @@ def alcl(alpha, beta=1.0, kappa=1.0):
 # $$ \frac1n \sum_i \psi(e_i)\, \nabla_\theta f_\theta(x_i), \qquad \psi = \rho'. $$
 #
 # A *target* $y_i$ enters it through $\psi(e_i)$ alone, whatever the architecture. An *input* enters through
-# $\nabla_\theta f_\theta(x_i)$ as well, which no loss bounds: that is *leverage*. In an autoencoder trained on noisy
-# images the two are the same data: the noise of a target is also the noise of an input. There the clamp of the
-# network's input is what bounds the second factor (notebook 04).
+# $\nabla_\theta f_\theta(x_i)$ as well, which no loss bounds: that is *leverage* (Theorem J7, appendix A1). In an
+# autoencoder trained on noisy images the two are the same data: the noise of a target is also the noise of an input.
+# There the clamp of the network's input is what bounds the second factor (notebook 04).
 #
 # For ALCL at shape $\alpha$, scale $\beta$ and tail weight $\kappa$, with $u = e/\beta$,
 #
