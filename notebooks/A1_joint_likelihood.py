@@ -783,7 +783,8 @@ for kappa in (0.8, 1.0, 1.6):  # (a), the scale
 # At a fixed shape $\hat\beta$ is an M-scale, the solution of a mean of a bounded function equal to a constant, and
 # (a) is its known breakdown point (Maronna, Martin, Yohai and Salibián-Barrera, *Robust Statistics*, 2019).
 #
-# *Executed check.* Hundreds of random placements of the contamination, over forty powers of $e$, and the two extremes; floors with outliers out to $10^{1000000}$.
+# *Executed check.* Hundreds of random placements of the contamination, over forty powers of $e$, and the two
+# extremes; floors with outliers out to $10^{1000000}$.
 
 # %% tags=["nbval-check-output"]
 # check: J5
