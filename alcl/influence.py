@@ -5,7 +5,8 @@ function of the location M-estimator (Hampel; notebook 02, Theorem I4): the effe
 From it follow the bound on that effect (gross-error sensitivity), the weight a residual gets in iteratively reweighted
 least squares, and the asymptotic efficiency, which is the price of the bound.
 
-- `psi`, `weight`, `curvature`, `peak`, `lipschitz`: closed forms for rho(e) = kappa log(1 + |e/beta|^alpha).
+- `psi`, `weight`, `curvature`, `peak`, `lipschitz`, `weak_convexity`: closed forms for
+  rho(e) = kappa log(1 + |e/beta|^alpha).
 - `Influence(loss)`: the same quantities, and those that depend on a distribution, for any `ResidualLoss`, by autograd
   and quadrature, so that all methods are measured with one ruler.
 - `tuning_constant`, `location_estimate`, `table`: the scale that buys a wanted efficiency, the M-estimate itself, and
@@ -52,6 +53,7 @@ __all__ = [
     "psi",
     "table",
     "tuning_constant",
+    "weak_convexity",
     "weight",
 ]
 
@@ -142,16 +144,40 @@ def lipschitz(alpha: Tensor | float, beta: Tensor | float, kappa: Tensor | float
     """
     _, alpha, beta, kappa = _prepare(None, alpha, beta, kappa)
     a = alpha.clamp(min=2)
-    half = (a - 1) * (a + 4) / 2
-    product = (a - 1) * (a - 2) / 2
-    larger = half / 2 + (half.square() / 4 - product).clamp(min=0).sqrt()
-    smaller = product / larger  # by the product of the roots: no cancellation as alpha -> 2
-
-    def slope(w: Tensor) -> Tensor:
-        return w.pow(1 - 2 / a) * (a - 1 - w) / (1 + w).square()
-
-    value = kappa * a / beta.square() * torch.maximum(slope(smaller), -slope(larger))
+    steepest_fall = _steepest_fall(a)
+    smaller = (a - 1) * (a - 2) / 2 / steepest_fall  # by the product of the roots: no cancellation as alpha -> 2
+    value = kappa * a / beta.square() * torch.maximum(_slope(smaller, a), -_slope(steepest_fall, a))
     return torch.where(alpha < 2, torch.inf, value)
+
+
+def weak_convexity(alpha: Tensor | float, beta: Tensor | float, kappa: Tensor | float = 1.0) -> Tensor:
+    """sup(-psi'), the least c for which rho(e) + c e^2 / 2 is convex (Theorem J8).
+
+    Finite exactly for alpha >= 1, where `lipschitz` may not be: the theory of descent on weakly convex functions covers
+    the shapes between 1 and 2 as well. It is kappa / beta^2 at alpha = 1, at most that up to alpha = 4.74, least
+    (0.21 kappa / beta^2) at alpha = 1.51, and kappa / (4 beta^2) at alpha = 2.
+
+    Returns:
+        Tensor of the broadcast shape, in units of 1/beta^2; inf for alpha < 1.
+
+    Raises:
+        ValueError: a parameter that is not positive and finite.
+    """
+    _, alpha, beta, kappa = _prepare(None, alpha, beta, kappa)
+    a = torch.where(alpha > 1, alpha, 2.0)
+    value = torch.where(alpha > 1, -a * _slope(_steepest_fall(a), a), torch.ones_like(alpha))
+    return torch.where(alpha < 1, torch.inf, kappa / beta.square() * value)
+
+
+def _slope(w: Tensor, alpha: Tensor) -> Tensor:
+    """beta^2 psi' / (kappa alpha) where |e/beta|^alpha = w."""
+    return w.pow(1 - 2 / alpha) * (alpha - 1 - w) / (1 + w).square()
+
+
+def _steepest_fall(alpha: Tensor) -> Tensor:
+    """w = |u|^alpha where psi' is least, for alpha > 1: the larger root of the quadratic in `lipschitz`."""
+    half, product = (alpha - 1) * (alpha + 4) / 2, (alpha - 1) * (alpha - 2) / 2
+    return half / 2 + (half.square() / 4 - product).clamp(min=0).sqrt()
 
 
 # --- one ruler for every loss ---------------------------------------------------------------------------------------

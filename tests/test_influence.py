@@ -25,6 +25,7 @@ from alcl.influence import (
     psi,
     table,
     tuning_constant,
+    weak_convexity,
     weight,
 )
 from alcl.losses import (
@@ -124,6 +125,27 @@ def test_lipschitz_constant_is_the_largest_slope(alpha, beta, position):
     constant = lipschitz(alpha, beta, kappa)
     assert steepest <= constant * (1 + 1e-12)
     assert steepest >= constant * (1 - 3e-5)
+
+
+@given(st.floats(1.001, 20.0), betas, positions)
+@settings(max_examples=30)
+def test_weak_convexity_is_the_steepest_fall(alpha, beta, position):
+    kappa = tail_weight(alpha, position)
+    u = torch.logspace(-4, 2, 60001, dtype=F64)
+    steepest = (-curvature(u * beta, alpha, beta, kappa)).max()
+    constant = weak_convexity(alpha, beta, kappa)
+    assert steepest <= constant * (1 + 1e-12)
+    assert steepest >= constant * (1 - 3e-5)
+
+
+def test_weak_convexity_at_special_shapes():
+    assert weak_convexity(1.0, 3.0, 2.0) == pytest.approx(2 / 9)
+    assert weak_convexity(1 + 1e-12, 3.0, 2.0) == pytest.approx(2 / 9, rel=1e-4)
+    assert weak_convexity(2.0, 3.0, 2.0) == pytest.approx(2 / 36)
+    assert math.isinf(weak_convexity(0.999, 3.0))
+    assert weak_convexity(tensor([1.0, 1.5, 2.0]), tensor([[1.0], [2.0]])).shape == (2, 3)
+    with pytest.raises(ValueError, match="beta"):
+        weak_convexity(1.5, -1.0)
 
 
 def test_values_at_special_points():
