@@ -55,7 +55,9 @@ def _tail_index(alpha: Tensor, kappa: Tensor | float) -> Tensor:
     return (product - 1) + dropped
 
 
-def log_normalizer(alpha: Tensor | float, beta: Tensor | float, kappa: Tensor | float = 1.0) -> Tensor:
+def log_normalizer(
+    alpha: Tensor | float, beta: Tensor | float, kappa: Tensor | float = 1.0, tail_index: Tensor | None = None
+) -> Tensor:
     """``log Z``, the logarithm of the integral of ``(1 + |e/beta|^alpha)^(-kappa)`` over the real line.
 
     ``log Z = log(2 beta / alpha) + log B(1/alpha, kappa - 1/alpha)`` (notebook 01, Theorem L3); for
@@ -66,6 +68,7 @@ def log_normalizer(alpha: Tensor | float, beta: Tensor | float, kappa: Tensor | 
         alpha: shape, ``alpha > 0``.
         beta: scale in the units of the residual, ``beta > 0``.
         kappa: tail weight, ``kappa > 1/alpha``; a plain ``1.0`` takes the cheapest path.
+        tail_index: ``kappa * alpha - 1``, from whoever knows it to more digits than the product has.
 
     Returns:
         Tensor of the broadcast shape. Twice differentiable in all three arguments; made of elementwise
@@ -81,7 +84,7 @@ def log_normalizer(alpha: Tensor | float, beta: Tensor | float, kappa: Tensor | 
         x if isinstance(x, Tensor) else torch.as_tensor(x, dtype=reference.dtype, device=reference.device)
         for x in (alpha, beta)
     )
-    b = _tail_index(alpha, kappa) / alpha
+    b = (_tail_index(alpha, kappa) if tail_index is None else tail_index) / alpha
     value = torch.log(2 * beta / alpha) + torch.lgamma(1 / alpha)
     value = value + torch.where(b > 0, torch.lgamma(b), torch.inf)
     if isinstance(kappa, Number):

@@ -61,8 +61,8 @@ _PIECE = 131_072
 #: Devices whose eager losses run compiled, when first used (which takes seconds); clear it for plain operations.
 FUSED_DEVICES = {"cuda"}
 _fusible: dict[tuple, bool] = {}  # what has been compiled and found right, or not
-# log2|e| at e = 0: so low that t = 0 for every alpha, and finite, so that t log2|e| is 0 too. (Of 0 itself the logarithm
-# takes ten times longer, and 0 times its value is NaN.)
+# log2|e| at e = 0: so low that t = 0 for every alpha, and finite, so that t log2|e| is 0 too. (The logarithm of 0
+# itself takes ten times longer, and 0 times it is NaN.)
 _LOG2_OF_ZERO = -1e30
 
 

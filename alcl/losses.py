@@ -18,9 +18,13 @@ from __future__ import annotations
 
 import copy
 import functools
+import gc
 import math
+import sys
 import warnings
+import weakref
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +37,8 @@ REDUCTIONS = ("none", "mean", "sum")
 NONFINITE = ("raise", "propagate")
 # Forward passes in training mode, without a single optimizer step on the loss parameters, after which we warn.
 PATIENCE = 200
+# Once in so many forward passes we look whether a scale sits at its floor: within 5 % of it, three times running.
+LOOK_EVERY, LOOKS, AT_FLOOR = 100, 3, 0.05
 # kappa alpha stays a hair above 1: exactly there Z is infinite, and softplus can round to 0.
 _HAIR = 1 + 1e-6
 
@@ -106,7 +112,7 @@ def cauchy_loss(input: Tensor, target: Tensor, scale=1.0, reduction: str = "mean
 
 
 class ResidualLoss(nn.Module):
-    """A loss on residuals. Subclasses give `rho`, and `log_normalizer` where they are likelihoods.
+    """A loss on residuals. Subclasses give `rho`, and `log_normalizer` where they are likelihoods; that is all.
 
     forward(input, target): two tensors of one shape, any shape; returns a scalar for reduction "mean" or "sum", the
     input's shape for "none". Half-precision and integer inputs are computed, and returned, in float32.
@@ -115,10 +121,16 @@ class ResidualLoss(nn.Module):
     It costs one look at the value, a few bytes; details are worked out only when there is something to report. On a
     CUDA device the look waits for the forward pass, as `loss.item()` does. Inside torch.compile the graph holds the
     assertion (a RuntimeError without the details). "propagate": the value and its gradients are what they are.
+
+    bounded: whether an infinite residual can give a finite value, which then tells nothing of it. True unless a
+    subclass says otherwise; the look is then at the residuals, not at the value, at the cost of summing them. A
+    subclass whose rho(inf) is infinite and rho(nan) is NaN may set it to False.
+
+    No elements at all: the mean is NaN and the sum 0, as in torch; the gradients of the loss's own parameters are 0.
     """
 
     nonfinite = "raise"
-    _bounded = False  # True where an infinite residual gives a finite value, which then tells nothing
+    bounded = True
 
     def __init__(self, reduction: str = "mean", nonfinite: str = "raise"):
         super().__init__()
@@ -164,13 +176,15 @@ class ResidualLoss(nn.Module):
             torch._assert_async(residual.isfinite().all(), "residuals must be finite; some are inf or NaN")
             return value
         # Sums are finite only if all terms are; where finite terms overflow, the closer look finds nothing.
-        witness = residual.detach().sum() if self._bounded or value.ndim else value
+        witness = value.detach().sum()
+        if self.bounded or value.ndim:
+            witness = witness + residual.detach().sum()
         try:
-            finite = math.isfinite(witness.item())
-        except RuntimeError:  # torch.func.vmap hides the numbers from us, but not from a Function
-            return _Checked.apply(value, witness, residual, input, target)
-        if not finite:
-            self._explain(residual, input, target)
+            if not (witness.is_meta or math.isfinite(witness.item())):
+                self._explain(residual, input, target)
+        except RuntimeError:  # no numbers: of a fake tensor; or under torch.func.vmap, which shows them to a Function
+            if torch._C._are_functorch_transforms_active():
+                _Look.apply(witness, *(x.detach() for x in (residual, input, target)))
         return value
 
     def _explain(self, residual: Tensor, input: Tensor, target: Tensor) -> None:
@@ -214,6 +228,8 @@ class ResidualLoss(nn.Module):
 class MSELoss(ResidualLoss):
     """Squared error e^2, as `torch.nn.MSELoss`."""
 
+    bounded = False
+
     def rho(self, residual: Tensor) -> Tensor:
         return residual.square()
 
@@ -221,12 +237,16 @@ class MSELoss(ResidualLoss):
 class L1Loss(ResidualLoss):
     """Absolute error |e|, as `torch.nn.L1Loss`."""
 
+    bounded = False
+
     def rho(self, residual: Tensor) -> Tensor:
         return residual.abs()
 
 
 class HuberLoss(ResidualLoss):
     """Huber loss (1964), as `torch.nn.HuberLoss`: e^2 / 2 up to delta > 0, then delta (|e| - delta / 2)."""
+
+    bounded = False
 
     def __init__(self, delta: float = 1.0, reduction: str = "mean", nonfinite: str = "raise"):
         super().__init__(reduction, nonfinite)
@@ -241,6 +261,8 @@ class HuberLoss(ResidualLoss):
 
 class CauchyLoss(ResidualLoss):
     """Cauchy (Lorentzian) loss log(1 + (e/scale)^2) with a fixed scale > 0."""
+
+    bounded = False
 
     def __init__(self, scale: float = 1.0, reduction: str = "mean", nonfinite: str = "raise"):
         super().__init__(reduction, nonfinite)
@@ -266,8 +288,6 @@ class GeneralizedCorrentropyLoss(ResidualLoss):
     beta -> infinity whatever the residuals are (Theorem L1).
     """
 
-    _bounded = True
-
     def __init__(self, alpha: float = 2.0, beta: float = 1.0, reduction: str = "mean", nonfinite: str = "raise"):
         super().__init__(reduction, nonfinite)
         self.alpha, self.beta = _positive("alpha", alpha), _positive("beta", beta)
@@ -286,28 +306,45 @@ class GeneralizedCorrentropyLoss(ResidualLoss):
 
 
 class AdaptiveLoss(ResidualLoss):
-    """Base of the losses that learn parameters of their own: storage, the not-learning warning, the printed form.
+    """Base of the losses that learn parameters of their own: storage, warnings about training, the printed form.
 
     A learned parameter is floor + softplus(raw) with an unconstrained `raw_<name>` (an `nn.Parameter`); a fixed one is
     a buffer holding the value itself. Pass the module's parameters to an optimizer: see `optimizer_groups`.
+
+    The floors, attributes `<name>_min`, belong to the state: a checkpoint brings its own, so that the values come back
+    to the last bit whatever floors the loading criterion was made with. One without floors (of an earlier version)
+    leaves them as they are. `reset_parameters()` brings back what the constructor made.
+
+    In training mode it warns, once each: when its parameters are never updated and no optimizer holds them; when a
+    learned scale sits at its floor; when several processes train (`torch.distributed`) and nothing averages the
+    gradients of its parameters.
     """
+
+    def __new__(cls, *args: Any, **options: Any) -> AdaptiveLoss:
+        self = super().__new__(cls)
+        keep = [x.detach().clone() if isinstance(x, Tensor) else x for x in (*args, *options.values())]
+        self._made_with = keep[: len(args)], dict(zip(options, keep[len(args) :], strict=True))
+        return self
 
     def __init__(self, reduction: str = "mean", nonfinite: str = "raise"):
         super().__init__(reduction, nonfinite)
-        self._forwards = 0
-        self._first: list[Tensor] = []  # the learnable parameters' values at the first forward pass
+        self._hooked = False  # whether gradients are counted
+        self._start_watching()
 
     def _store(self, name: str, value: Tensor, floor: float | Tensor | None) -> None:
+        """Keep `value`: fixed where `floor` is None, else learned above it."""
         if floor is None:
-            self.register_buffer(f"fixed_{name}", value)
-        else:
-            self.register_parameter(f"raw_{name}", nn.Parameter(_inverse_softplus(value - floor)))
+            self.register_buffer(f"fixed_{name}", _placed(value))
+            return
+        if isinstance(floor, float) and floor > 0:
+            setattr(self, f"{name}_min", floor)
+        self.register_parameter(f"raw_{name}", nn.Parameter(_placed(_inverse_softplus(value - floor))))
 
     def _value(self, name: str, floor: float | Tensor) -> Tensor:
         raw = self._parameters.get(f"raw_{name}")
         if raw is None:
             return _at_least_float32(self._buffers[f"fixed_{name}"])
-        return floor + F.softplus(_at_least_float32(raw))
+        return floor + kernels.softplus(_at_least_float32(raw))
 
     def _number(self, name: str, floor: float) -> tuple[float, float]:
         """`_value` of a scalar as a number, and its derivative in the raw parameter (0 where it is fixed)."""
@@ -318,55 +355,187 @@ class AdaptiveLoss(ResidualLoss):
         tail = math.exp(-abs(raw))
         return floor + max(raw, 0.0) + math.log1p(tail), (1.0 if raw >= 0 else tail) / (1 + tail)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        if self.training and not torch.compiler.is_compiling():
-            self._watch()
-        return super().forward(input, target)
+    # -- state ---------------------------------------------------------------------------------------------
 
-    def _watch(self) -> None:
-        """Warn once if the learnable parameters still have their first values after many forward passes."""
-        if self._forwards > PATIENCE or not torch.is_grad_enabled():
+    def _floors(self) -> dict[str, float]:
+        return {name: value for name, value in sorted(vars(self).items()) if name.endswith("_min")}
+
+    def get_extra_state(self) -> Tensor:
+        """The floors in alphabetical order, as the bits of double precision: no device and no cast rounds those."""
+        return torch.tensor(list(self._floors().values()), dtype=torch.float64, device="cpu").view(torch.int64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take over the floors of a checkpoint. Raises ValueError if `state` holds no such floors."""
+        if state.is_meta:
             return
-        # torch.func.functional_call puts plain tensors in their place, and no optimizer is to be expected.
-        learnable = [p for p in self.parameters() if p.requires_grad and isinstance(p, nn.Parameter)]
-        if not learnable:
-            return
-        if self._forwards == 0:
-            self._first = [p.detach().clone() for p in learnable]
-        self._forwards += 1
-        if self._forwards <= PATIENCE:
-            return
-        # Values, not version counters: fused optimizers, and those that write to p.data, leave the counters alone.
-        first, self._first = self._first, []
-        if len(first) == len(learnable) and all(map(torch.equal, learnable, first)):
-            names = ", ".join(name.removeprefix("raw_") for name, _ in self.named_parameters())
-            warnings.warn(
-                f"{type(self).__name__}: {PATIENCE} forward passes in training mode and its learnable parameters "
-                f"({names}) were never updated. Give them to the optimizer, for example "
-                "torch.optim.Adam(alcl.optimizer_groups(model, criterion, lr=1e-3)), or fix them with learn=().",
-                UserWarning,
-                stacklevel=5,  # the caller's line: above are nn.Module's two
+        names = self._floors()
+        values = state.cpu().view(torch.float64).tolist() if state.dtype == torch.int64 else []
+        if len(values) != len(names) or not all(0 < value < math.inf for value in values):
+            raise ValueError(
+                f"{type(self).__name__}: the state must hold {', '.join(names) or 'no floors'} as the int64 bits of "
+                f"positive numbers; got {state!r}"
             )
+        for name, value in zip(names, values, strict=True):
+            setattr(self, name, value)
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing_keys, *rest) -> None:
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, *rest)
+        if f"{prefix}_extra_state" in missing_keys:  # saved before the floors belonged to the state
+            missing_keys.remove(f"{prefix}_extra_state")
+
+    def reset_parameters(self) -> None:
+        """Set parameters, buffers and floors to what they were when made: after `to_empty`, or to train afresh."""
+        args, options = self._made_with
+        with torch.device("cpu"):
+            fresh = type(self)(*args, **options)
+        self.load_state_dict(fresh.state_dict())
+        self._start_watching()
 
     def _apply(self, fn, recurse=True):
-        self._forwards, self._first = 0, []  # another type or device: nothing to compare with
+        self._start_watching()  # another type or device: nothing to compare with
         return super()._apply(fn, recurse)
 
     def __getstate__(self):
-        # a copy, or another process, counts afresh
-        return {**super().__getstate__(), "_forwards": 0, "_first": []}
+        return {**self.__dict__, **_NOTHING_SEEN, "_hooked": False}  # a copy, or another process, counts afresh
+
+    # -- warnings ------------------------------------------------------------------------------------------
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        if self.training and torch.is_grad_enabled():
+            if torch.compiler.is_compiling():
+                self._watch_gradients()
+            else:
+                self._watch(level=5)  # the caller's line: above are nn.Module's two
+        return super().forward(input, target)
+
+    def _start_watching(self) -> None:
+        self.__dict__.update(_NOTHING_SEEN)
+
+    @torch.compiler.assume_constant_result
+    def _watch_gradients(self) -> bool:
+        """What `_watch` needs where a compiled graph is all that runs: called once, while the graph is traced, it has
+        gradients counted as they arrive."""
+        learnable = self._learnable()
+        if learnable and not self._hooked:
+            this = weakref.ref(self)
+
+            def arrived(_: Tensor) -> None:
+                criterion = this()
+                if criterion is not None and criterion.training:
+                    criterion._watch(level=6)  # the line that calls backward
+
+            learnable[0].register_post_accumulate_grad_hook(arrived)
+            self._hooked = True
+        return True
+
+    def _learnable(self) -> list[nn.Parameter]:
+        # torch.func.functional_call puts plain tensors in their place, and no optimizer is to be expected.
+        return [p for p in self._parameters.values() if isinstance(p, nn.Parameter) and p.requires_grad]
+
+    def _watch(self, level: int) -> None:
+        """Count a step of training, and warn where what is learned cannot be what is meant."""
+        learnable = self._learnable()
+        if not learnable or learnable[0].is_meta:
+            return
+        self._passes += 1
+        trouble = None
+        if self._passes == 1:
+            # Values, not version counters: fused optimizers, and those that write to p.data, leave the counters alone.
+            self._first = [p.detach().clone() for p in learnable]
+            trouble = self._not_shared(learnable)
+        elif self._passes == PATIENCE + 1:
+            first, self._first = self._first, []
+            if len(first) == len(learnable) and all(map(torch.equal, learnable, first)) and not _optimized(learnable):
+                trouble = (
+                    f"{PATIENCE} forward passes in training mode and its learnable parameters ({self._names()}) were "
+                    "never updated. Give them to the optimizer, for example "
+                    "torch.optim.Adam(alcl.optimizer_groups(model, criterion, lr=1e-3)), or fix them with learn=()."
+                )
+        elif self._passes % LOOK_EVERY == 0 and self._looks < LOOKS:
+            trouble = self._at_floor()
+        if trouble:
+            warnings.warn(f"{type(self).__name__}: {trouble}", UserWarning, stacklevel=level)
+
+    def _names(self) -> str:
+        return ", ".join(name.removeprefix("raw_") for name in self._parameters)
+
+    def _not_shared(self, learnable: Sequence[nn.Parameter]) -> str | None:
+        distributed = torch.distributed
+        processes = distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+        if processes == 1 or all(map(_gradient_is_awaited, learnable)) or _sharded(self):
+            return None
+        return (
+            f"{processes} processes train, and nothing averages the gradients of its parameters ({self._names()}): "
+            "each process would learn its own. Put model and criterion into one module, and that into "
+            "DistributedDataParallel; see the documentation of ALCLoss. (Nothing is wrong where all processes see the "
+            "same residuals, or where you average the gradients yourself.)"
+        )
+
+    def _at_floor(self) -> str | None:
+        """What to say if a learned scale has been at its floor in each of the last looks."""
+        for name in ("beta", "scale"):
+            raw, floor = self._parameters.get(f"raw_{name}"), vars(self).get(f"{name}_min")
+            if raw is None or floor is None:
+                continue
+            low = kernels.softplus(_at_least_float32(raw.detach())) <= AT_FLOOR * floor
+            self._looks = self._looks + 1 if low.any() else 0
+            if self._looks == LOOKS:
+                where = f" in {int(low.sum())} of {low.numel()} places" if low.numel() > 1 else ""
+                return (
+                    f"{name} has sunk to its floor, {name}_min={floor:g}{where}, and the loss follows ever smaller "
+                    "residuals. Usually too many residuals are exactly zero: leave padding out (loss(input[mask], "
+                    "target[mask])), train on targets that are not clipped, or raise the floor to the smallest scale "
+                    "that matters. If residuals really are that small, rescale the targets or lower the floor."
+                )
+        return None
 
     def _shown(self) -> Sequence[str]:
         return ()
 
     def extra_repr(self) -> str:
         def show(value: Tensor) -> str:
+            if value.is_meta:
+                return "<meta>"
             return f"{value.item():.4g}" if value.numel() == 1 else f"<{'x'.join(map(str, value.shape))}>"
 
         learned = [name.removeprefix("raw_") for name, _ in self.named_parameters()]
         with torch.no_grad():
             values = ", ".join(f"{name}={show(getattr(self, name))}" for name in self._shown())
         return f"{values}, learn={tuple(learned)}, reduction={self.reduction!r}"
+
+
+#: What lies behind an adaptive loss's warnings: steps, the parameters' first values, times at the floor.
+_NOTHING_SEEN = {"_passes": 0, "_first": [], "_looks": 0}
+
+
+def _living(kind: type) -> list:
+    """All objects of a class. Looks through everything there is, which takes long: for the moment before a warning."""
+    return [x for x in gc.get_objects() if issubclass(type(x), kind)]
+
+
+def _optimized(parameters: Sequence[Tensor]) -> bool:
+    """Whether an optimizer holds any of them: then an update is to come, as where gradients are accumulated."""
+    held = {id(p) for x in _living(torch.optim.Optimizer) for group in x.param_groups for p in group["params"]}
+    return any(id(p) in held for p in parameters)
+
+
+def _sharded(criterion: nn.Module) -> bool:
+    """Whether `fully_shard` takes care of it."""
+    sharded = getattr(sys.modules.get("torch.distributed.fsdp"), "FSDPModule", None)
+    return sharded is not None and any(criterion in module.modules() for module in _living(sharded))
+
+
+def _gradient_is_awaited(parameter: nn.Parameter) -> bool:
+    """Whether somebody waits for its gradient, as everything does that averages gradients between processes.
+
+    Hooks say so. DistributedDataParallel hooks into the node of the graph that accumulates the gradient, and keeps that
+    node alive, which before the first forward pass nothing else does: so a mark made on the node is still there when
+    the node is asked for again.
+    """
+    if type(parameter) is not nn.Parameter or parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
+        return True
+    torch.autograd.graph.get_gradient_edge(parameter).node.metadata["alcl"] = True
+    return torch.autograd.graph.get_gradient_edge(parameter).node.metadata.pop("alcl", False)
 
 
 class ALCLoss(AdaptiveLoss):
@@ -384,6 +553,30 @@ class ALCLoss(AdaptiveLoss):
 
     The loss can be NEGATIVE, as any negative log-likelihood: it is log beta + const when the fit is good.
 
+    Elements that do not count (padding, missing targets) must be left out, not set to zero on both sides: residuals
+    that are exactly zero pull beta to its floor (Theorem A4), and the criterion warns where that has happened. Write
+
+        loss = criterion(output[mask], target[mask])
+        loss = (criterion(output, target) * mask).sum() / mask.sum()   # or this, with reduction="none"
+
+    Where a mask holds nothing, the value of the first is NaN and all its gradients are 0: training goes on.
+
+    With several processes, put model and criterion into one module, so that the gradients of both are averaged. (Only
+    a criterion that learns nothing may stay outside.)
+
+        class WithLoss(torch.nn.Module):
+            def __init__(self, model, criterion):
+                super().__init__()
+                self.model, self.criterion = model, criterion
+
+            def forward(self, input, target):
+                return self.criterion(self.model(input), target)
+
+        parallel = DistributedDataParallel(WithLoss(model, criterion))
+        parallel(x, y).backward()
+
+    `fully_shard` takes no scalar parameters: give it parameter_shape=(1,).
+
     Args:
         alpha: initial shape; above 1/kappa (the density needs kappa alpha > 1), above alpha_min where learned.
         beta: initial scale, in the units of the residual; above beta_min where learned. Start wide: learning then
@@ -395,7 +588,7 @@ class ALCLoss(AdaptiveLoss):
         alpha_min: floor of a learned alpha (raised to 1/kappa where kappa is fixed and larger is needed). At 1 the
             influence stays bounded.
         beta_min: floor of a learned beta: gradients are bounded by kappa alpha / beta_min, and it stops the collapse
-            that too many exactly zero residuals cause (Theorem A4).
+            that too many exactly zero residuals cause (Theorem A4). Both floors belong to the state (`AdaptiveLoss`).
         reduction: "mean", "sum" or "none".
         normalized: False leaves log Z out. Then a learned beta grows without bound; for fixed alpha and beta the
             gradients are the same.
@@ -404,6 +597,8 @@ class ALCLoss(AdaptiveLoss):
     Raises:
         ValueError: naming the argument and its legal values; from `forward`, residuals that are inf or NaN.
     """
+
+    bounded = False
 
     def __init__(
         self,
@@ -425,7 +620,7 @@ class ALCLoss(AdaptiveLoss):
             _parameter(name, value, shape) for name, value in (("alpha", alpha), ("beta", beta), ("kappa", kappa))
         )
         alpha_min, beta_min = _positive("alpha_min", alpha_min), _positive("beta_min", beta_min)
-        if normalized and bool((kappa * alpha <= 1).any()):
+        if normalized and _any(kappa * alpha <= 1):
             raise ValueError(
                 "alpha must exceed 1/kappa, or the density cannot be normalised (alpha > 1 for kappa = 1); got "
                 f"alpha={_brief(alpha)}, kappa={_brief(kappa)}"
@@ -433,13 +628,13 @@ class ALCLoss(AdaptiveLoss):
         floor = torch.full_like(kappa, alpha_min)
         if normalized and "kappa" not in learn:
             floor = (_HAIR / kappa).clamp(min=alpha_min)
-        if "alpha" in learn and bool((alpha <= floor).any()):
+        if "alpha" in learn and _any(alpha <= floor):
             raise ValueError(
                 f"alpha must exceed alpha_min={_brief(floor)} when it is learned; got alpha={_brief(alpha)}"
             )
-        if "beta" in learn and bool((beta <= beta_min).any()):
+        if "beta" in learn and _any(beta <= beta_min):
             raise ValueError(f"beta must exceed beta_min={beta_min:g} when it is learned; got beta={_brief(beta)}")
-        if normalized and "kappa" in learn and bool((kappa * alpha <= _HAIR).any()):
+        if normalized and "kappa" in learn and _any(kappa * alpha <= _HAIR):
             raise ValueError(f"kappa must exceed 1/alpha by 1e-6 of it when it is learned; got kappa={_brief(kappa)}")
         self.alpha_min, self.beta_min = alpha_min, beta_min
         self.parameter_shape, self.normalized = shape, bool(normalized)
@@ -451,29 +646,11 @@ class ALCLoss(AdaptiveLoss):
             kappa - _HAIR / alpha if normalized and "kappa" in learn else kappa,
             0.0 if "kappa" in learn else None,
         )
-        self._note_kappa()
-        self.register_load_state_dict_post_hook(ALCLoss._note_kappa)
-
-    def _note_kappa(self, _=None) -> None:
-        # The tensor, not a flag: torch.func.functional_call may put another kappa in its place.
-        kappa = self._buffers.get("fixed_kappa")
-        self._unit_kappa = kappa if kappa is not None and bool((kappa == 1).all()) else None
-
-    def _apply(self, fn, recurse=True):
-        super()._apply(fn, recurse)
-        if self._unit_kappa is not None:
-            self._unit_kappa = self._buffers["fixed_kappa"]  # 1 in every type and on every device
-        return self
-
-    def _kappa_is_one(self) -> bool:
-        return self._unit_kappa is not None and self._buffers["fixed_kappa"] is self._unit_kappa
 
     def _alpha_floor(self) -> float | Tensor:
         """alpha_min, raised to 1/kappa where kappa is fixed; from the kappa at hand, which may have been loaded."""
         if not self.normalized or "fixed_kappa" not in self._buffers:
             return self.alpha_min
-        if self._kappa_is_one():
-            return max(self.alpha_min, _HAIR)
         return (_HAIR / _at_least_float32(self._buffers["fixed_kappa"])).clamp(min=self.alpha_min)
 
     @property
@@ -489,7 +666,8 @@ class ALCLoss(AdaptiveLoss):
     @property
     def kappa(self) -> Tensor:
         """Current tail weight, `parameter_shape`, differentiable."""
-        return self._value("kappa", _HAIR / self.alpha if self.normalized else 0.0)
+        follows = self.normalized and "raw_kappa" in self._parameters
+        return self._value("kappa", _HAIR / self.alpha if follows else 0.0)
 
     def rho(self, residual: Tensor) -> Tensor:
         self._check_shape(residual)
@@ -516,7 +694,19 @@ class ALCLoss(AdaptiveLoss):
     def _log_z(self, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor | None:
         if not self.normalized:
             return None
-        return log_normalizer(alpha, beta, 1.0 if self._kappa_is_one() else kappa)  # a plain 1.0 is the cheaper path
+        return log_normalizer(alpha, beta, kappa, self._tail_index(alpha, kappa))
+
+    def _tail_index(self, alpha: Tensor, kappa: Tensor) -> Tensor | None:
+        """kappa alpha - 1 from what lies above the floors: near them the product has no digits left for it. None where
+        nothing is learned that it depends on."""
+        raw_alpha, raw_kappa = (self._parameters.get(name) for name in ("raw_alpha", "raw_kappa"))
+        if raw_kappa is not None:
+            return alpha * kernels.softplus(_at_least_float32(raw_kappa)) + (_HAIR - 1)
+        if raw_alpha is None:
+            return None
+        wide = kappa if kappa.device.type == "mps" else kappa.double()
+        at_floor = (wide * self.alpha_min - 1).clamp(min=_HAIR - 1).to(kappa.dtype)
+        return kappa * kernels.softplus(_at_least_float32(raw_alpha)) + at_floor
 
     def _terms(self, residual: Tensor) -> tuple[Tensor, Tensor | None]:
         self._check_shape(residual)
@@ -525,7 +715,11 @@ class ALCLoss(AdaptiveLoss):
         return rho_sum, self._log_z(alpha, beta, kappa)
 
     def _setting(self) -> kernels.Setting | None:
-        alpha, d_alpha = self._number("alpha", float(self._alpha_floor()))
+        alpha_floor, fixed_kappa = self.alpha_min, self._buffers.get("fixed_kappa")
+        if self.normalized and fixed_kappa is not None:
+            kappa = fixed_kappa.item()
+            alpha_floor = max(alpha_floor, _HAIR / kappa if kappa > 0 else math.inf)
+        alpha, d_alpha = self._number("alpha", alpha_floor)
         beta, d_beta = self._number("beta", self.beta_min)
         gap = _HAIR / alpha if self.normalized else 0.0
         kappa, d_kappa = self._number("kappa", gap)
@@ -600,26 +794,22 @@ def _arguments(residual: Tensor, alpha, beta, kappa) -> tuple[Tensor, Tensor, Te
     return residual.to(dtype), *(p.to(dtype) for p in parameters)
 
 
-class _Checked(torch.autograd.Function):
-    """The value, unchanged, after a look at numbers that are hidden by torch.func.vmap: its rule sees them."""
+class _Look(torch.autograd.Function):
+    """A look at numbers that are hidden by torch.func.vmap: its rule sees them."""
 
     @staticmethod
-    def forward(value: Tensor, witness: Tensor, residual: Tensor, input: Tensor, target: Tensor) -> Tensor:
+    def forward(witness: Tensor, residual: Tensor, input: Tensor, target: Tensor) -> Tensor:
         if not witness.isfinite().all():
             _refuse_nonfinite(residual, input, target)
-        return value.clone()
+        return witness.new_zeros(())
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
         pass
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
-        return grad, None, None, None, None
-
-    @staticmethod
     def vmap(info, in_dims, *arguments):
-        return _Checked.apply(*arguments), in_dims[0]
+        return _Look.apply(*arguments), None
 
 
 def _refuse_nonfinite(residual: Tensor, input: Tensor, target: Tensor) -> None:
@@ -666,6 +856,8 @@ def _finish(rho_sum: Tensor, log_z: Tensor | None, residual: Tensor, reduction: 
     """Mean or sum from the sum of rho. log Z broadcasts evenly over the elements: its mean over the parameters is its
     mean over the elements."""
     count = residual.numel()
+    if reduction == "mean" and count == 0:  # NaN, with the gradients of a sum over nothing
+        return _finish(rho_sum, log_z, residual, "sum") + math.nan
     total = rho_sum / count if reduction == "mean" else rho_sum
     if log_z is None:
         return total
@@ -704,17 +896,31 @@ def _positive(name: str, value: float) -> float:
 
 
 def _parameter(name: str, value, shape: torch.Size) -> Tensor:
-    try:
-        value = torch.as_tensor(value, dtype=torch.get_default_dtype()).detach()
+    dtype = torch.get_default_dtype()
+    try:  # numbers on the CPU, where they can be checked, whatever the default device is
+        value = (
+            value.detach().to(dtype) if isinstance(value, Tensor) else torch.as_tensor(value, dtype=dtype, device="cpu")
+        )
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"{name} must be a positive number or a tensor of them; got {value!r}") from None
-    if not bool((torch.isfinite(value) & (value > 0)).all()):
+    if _any(~(torch.isfinite(value) & (value > 0))):
         raise ValueError(f"{name} must be positive and finite; got {_brief(value)}")
     try:
         return value.broadcast_to(shape).clone()
     except RuntimeError:
         legal = f"does not fit parameter_shape={tuple(shape)}" if shape else "must be a single number"
         raise ValueError(f"{name} {legal}; got shape {tuple(value.shape)}") from None
+
+
+def _placed(value: Tensor) -> Tensor:
+    """On the default device where one is set, such as torch.device("meta"); else where it is."""
+    device = torch.get_default_device()
+    return value if device.type == "cpu" else value.to(device)
+
+
+def _any(condition: Tensor) -> bool:
+    """Whether it holds anywhere, as far as can be seen: a tensor on the meta device has no numbers."""
+    return not condition.is_meta and bool(condition.any())
 
 
 def _brief(value: Tensor) -> str:
