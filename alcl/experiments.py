@@ -4,51 +4,29 @@
     appear in evaluation only (and in tuning GCL, in its favour). So the loss alone decides what is signal.
 
 Run from a shell:  python -m alcl.experiments --profile live --jobs 2 --records build/live
-
-On a cluster the same sweep goes through dask or ray; this process stays the one writer of records:
-
-    dask scheduler                                                     on one machine; it prints its address
-    dask worker tcp://host:8786 --nworkers 16 --nthreads 1             on every other, in this environment
-    make runs BACKEND=dask SCHEDULER=tcp://host:8786
-
-With Slurm, dask-jobqueue starts both; the sweep may begin at once, and workers join as the queue lets them:
-
-    from dask_jobqueue import SLURMCluster
-    cluster = SLURMCluster(cores=16, processes=16, memory="32GB", walltime="08:00:00")
-    cluster.scale(jobs=10)
-    run_profile("paper", "paper_figures/records", backend="dask", scheduler=cluster.scheduler_address)
-
-Runs are CPU work: these networks are too small to fill a GPU. A study with larger ones would place one worker on each
-GPU of a machine, `CUDA_VISIBLE_DEVICES=k dask worker ... --nworkers 1 --nthreads 1`, so that none knows another.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
-import hashlib
-import importlib.util
-import json
-import platform
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from . import evaluation, noise
+from . import evaluation, noise, sweeps
 from .catalogue import LOSSES, make_loss
+from .configs import Config, canonical_options, environment, one_of, stream_seed, whole
 from .datasets import DATASETS, Dataset, load_dataset, split_validation
 from .models import MODELS, make_model
-from .records import DigestTaken, RecordStore
+from .records import RecordStore
 from .training import SCHEDULES, History, fit
 
 #: Raised whenever a change makes old records incomparable with new ones; part of every digest.
@@ -112,7 +90,7 @@ TUNING_SEEDS = (1000,)
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Config):
     """One training run, fully specified. Fields left at None take the data set's entry in `SETTINGS`.
 
     dataset: a name in `alcl.datasets.DATASETS`. level: one in `alcl.noise.LEVELS` or `STUDY_LAWS`. loss, options: see
@@ -123,6 +101,7 @@ class Run:
     Raises ValueError, naming the field and its legal values, when it is made; an illegal Run does not exist.
     """
 
+    protocol = PROTOCOL
     dataset: str
     level: str
     loss: str = "alcl"
@@ -143,46 +122,23 @@ class Run:
     n_test: int | None = None
 
     def __post_init__(self) -> None:
-        _one_of("dataset", self.dataset, DATASETS)
+        one_of("dataset", self.dataset, DATASETS)
         noise.get_level(self.level)
-        _one_of("loss", self.loss, LOSSES)
-        _one_of("targets", self.targets, ("noisy", "clean"))
-        _one_of("evaluate_on", self.evaluate_on, ("test", "validation"))
-        _one_of("schedule", self.schedule, SCHEDULES)
-        for name, value in SETTINGS[self.dataset].items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
-        _one_of("model", self.model, MODELS)
+        one_of("loss", self.loss, LOSSES)
+        one_of("targets", self.targets, ("noisy", "clean"))
+        one_of("evaluate_on", self.evaluate_on, ("test", "validation"))
+        one_of("schedule", self.schedule, SCHEDULES)
+        self._fill(SETTINGS[self.dataset])
+        one_of("model", self.model, MODELS)
         for name in ("hidden", "code", "epochs", "batch_size", "n_train", "n_validation", "n_test"):
-            _whole(name, getattr(self, name), at_least=1)
-        _whole("seed", self.seed, at_least=0)
-        if self.loss_lr is None:
-            object.__setattr__(self, "loss_lr", self.lr)
+            whole(name, getattr(self, name), at_least=1)
+        whole("seed", self.seed, at_least=0)
+        self._fill({"loss_lr": self.lr})
         for name in ("lr", "loss_lr"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive; got {getattr(self, name)}")
-        # One canonical form, so that equal runs have equal digests however they were written down.
-        pairs = self.options.items() if isinstance(self.options, Mapping) else self.options
-        options = {str(k): tuple(v) if isinstance(v, list) else v for k, v in pairs}
-        object.__setattr__(self, "options", tuple(sorted(options.items())))
+        self._set("options", canonical_options(self.options))
         make_loss(self.loss, **dict(self.options))  # an illegal option fails here, not after an hour
-
-    @property
-    def digest(self) -> str:
-        """16 hexadecimal digits that identify this configuration (and the protocol version)."""
-        text = json.dumps({"protocol": PROTOCOL, **self.config()}, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def config(self) -> dict[str, Any]:
-        """The fields as JSON-ready values; `Run.from_config` is the inverse."""
-        return {**asdict(self), "options": {k: list(v) if isinstance(v, tuple) else v for k, v in self.options}}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Run:
-        unknown = set(config) - {f.name for f in fields(cls)}
-        if unknown:
-            raise ValueError(f"config has fields that a Run does not: {', '.join(sorted(unknown))}")
-        return cls(**config)
 
 
 def method_run(method: str, dataset: str, level: str, seed: int = 0, **changes: Any) -> Run:
@@ -190,7 +146,7 @@ def method_run(method: str, dataset: str, level: str, seed: int = 0, **changes: 
     if method == "gcl":
         loss, options = "gcl", {"alpha": float(changes.pop("alpha")), "beta": float(changes.pop("beta"))}
     else:
-        _one_of("method", method, (*METHODS, "gcl"))
+        one_of("method", method, (*METHODS, "gcl"))
         loss, options = METHODS[method]
     targets = "clean" if method == "clean" else "noisy"
     return Run(dataset, level, **{"loss": loss, "options": options, "seed": seed, "targets": targets, **changes})
@@ -217,8 +173,7 @@ _STREAMS = ("train_noise", "test_noise", "initialisation", "batches", "drift")
 
 def stream(seed: int, name: str) -> int:
     """A 63-bit seed for one of the independent random streams of a run's seed."""
-    state = np.random.SeedSequence([seed, _STREAMS.index(name)]).generate_state(1, np.uint64)[0]
-    return int(state >> np.uint64(1))
+    return stream_seed(_STREAMS, name, seed)
 
 
 def _generator(seed: int, name: str) -> torch.Generator:
@@ -370,148 +325,18 @@ def record_of(config: Run, model: torch.nn.Module, history: History, task: Task,
     }
 
 
-@functools.lru_cache(maxsize=1)
-def _commit() -> str | None:
-    """The commit of the checkout this package lies in, "+" if tracked code differs; None outside git."""
-    here = Path(__file__).resolve().parent
-    try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
-        changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "."], cwd=here, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit.stdout.strip()[:12] + ("+" if changed.returncode else "")
-
-
-def environment() -> dict[str, Any]:
-    """What a metric may depend on beside the configuration."""
-    return {
-        "device": "cpu",
-        "machine": platform.machine(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__.split("+")[0],
-        "python": platform.python_version(),
-        "commit": _commit(),
-    }
-
-
 # --- sweeps ---------------------------------------------------------------------------------------------------------
 
 
-def _attempt(config: Run) -> dict[str, Any]:
-    try:
-        return run(config)
-    except Exception as error:
-        # One failed run must not lose the others; the sweep reports it when everything else has run.
-        return {"digest": config.digest, "config": config.config(), "error": f"{type(error).__name__}: {error}"}
+def sweep(runs: Iterable[Run], store: RecordStore, jobs: int = 1, **how: Any) -> list[dict[str, Any]]:
+    """Run what `store` does not hold yet, in the order given; see `alcl.sweeps.sweep`, also for `how`."""
+    return sweeps.sweep(runs, store, run, jobs, **{"prepare": _load_all, **how})
 
 
-def _work(config: Run) -> dict[str, Any]:
-    torch.set_num_threads(1)  # one thread a process: the processes are the parallelism
-    return _attempt(config)
-
-
-#: Where a sweep's workers are: processes of this machine, or a cluster of dask's or ray's.
-BACKENDS = ("loky", "dask", "ray")
-
-
-def check_backend(backend: str, scheduler: str | None) -> None:
-    """Raises ValueError for an unknown backend, one that is not installed, or one without its scheduler."""
-    _one_of("backend", backend, BACKENDS)
-    package = {"dask": "distributed", "ray": "ray"}.get(backend)
-    if package and importlib.util.find_spec(package) is None:
-        raise ValueError(f"backend {backend!r} needs the package {package}, which is not installed")
-    if backend == "dask" and not scheduler:
-        raise ValueError("scheduler must be the address of a dask scheduler, such as tcp://host:8786; got none")
-    if backend == "loky" and scheduler:
-        raise ValueError(f"scheduler belongs to the backends dask and ray; got {scheduler!r} with loky")
-
-
-def _results(todo: Sequence[Run], jobs: int, backend: str, scheduler: str | None) -> Iterator[dict[str, Any]]:
-    """Records as workers finish them. Every run is a task of its own, and a cluster is given all tasks at once: workers
-    that come later find work, an idle one takes it from a busy one, and what a lost one had in hand goes to another."""
-    parallel = functools.partial(joblib.Parallel, return_as="generator_unordered", batch_size=1)
-    tasks = (joblib.delayed(_work)(config) for config in todo)
-    if backend == "loky":
-        yield from parallel(n_jobs=jobs)(tasks)
-    elif backend == "dask":
-        from distributed import Client
-
-        # Ten minutes for the first worker: a cluster's queue may be long.
-        with (
-            Client(scheduler, set_as_default=False) as client,
-            joblib.parallel_config("dask", client=client, n_jobs=-1, wait_for_workers_timeout=600),
-        ):
-            yield from parallel(pre_dispatch="all")(tasks)
-    else:
-        import ray
-
-        # Not through joblib: its backend for ray returns results only when all are there.
-        ray.init(address=scheduler or "auto", ignore_reinit_error=True)
-        work = ray.remote(max_retries=-1)(_work)
-        waiting = [work.remote(config) for config in todo]
-        while waiting:
-            done, waiting = ray.wait(waiting)
-            yield from ray.get(done)
-
-
-def _keep(store: RecordStore, record: dict[str, Any], replace: bool) -> dict[str, Any]:
-    """Append a record, unless another sweep on this store was faster: then that sweep's record counts."""
-    try:
-        store.append(record, replace=replace)
-    except DigestTaken:
-        return next(other for other in store.read() if other["digest"] == record["digest"])
-    return record
-
-
-def sweep(
-    runs: Iterable[Run],
-    store: RecordStore,
-    jobs: int = 1,
-    fresh: bool = False,
-    progress: bool = True,
-    description: str = "runs",
-    backend: str = "loky",
-    scheduler: str | None = None,
-) -> list[dict[str, Any]]:
-    """Run what `store` does not hold yet, in the order given, and append each record as it completes.
-
-    Killed at any moment, it loses at most the runs in flight; called again, it resumes. Returns the records of all
-    `runs`, in their order.
-
-    Args:
-        runs: configurations; repeated digests run once.
-        store: where records go. Two sweeps on one store do no harm: a run that both began is recorded once.
-        jobs: worker processes of this machine, one thread each; a cluster uses all it has.
-        fresh: run also what is recorded, and replace those records.
-        progress: a bar with the time left (on a terminal; TQDM_DISABLE=1 silences it).
-        backend, scheduler: "loky" for processes here; "dask" or "ray" for the cluster whose scheduler has this address.
-            Its workers need this package and the data sets. A lost worker costs time, not records.
-
-    Raises:
-        ValueError: see `check_backend`; nothing has been run then.
-        RuntimeError: after everything else has run, if runs failed; it names them.
-    """
-    check_backend(backend, scheduler)
-    runs = list({config.digest: config for config in runs}.values())
-    there = {record["digest"]: record for record in store.read()}
-    todo = [config for config in runs if fresh or config.digest not in there]
-    failed = []
-    if todo:
-        for name in sorted({config.dataset for config in todo}):
-            _load(name)  # a missing data set is one clear error here, before any work
-        # With one job there is no pool: the caller's process and thread count do the work.
-        alone = backend == "loky" and jobs == 1
-        results = (_attempt(config) for config in todo) if alone else _results(todo, jobs, backend, scheduler)
-        with closing(results):
-            for record in tqdm(results, total=len(todo), desc=description, disable=None if progress else True):
-                if "error" in record:
-                    failed.append(record)
-                    continue
-                there[record["digest"]] = _keep(store, record, replace=fresh)
-    if failed:
-        lines = "\n".join(f"  {json.dumps(r['config'])}: {r['error']}" for r in failed)
-        raise RuntimeError(f"{len(failed)} of {len(todo)} runs failed; the others are recorded:\n{lines}")
-    return [there[config.digest] for config in runs]
+def _load_all(runs: Iterable[Run]) -> None:
+    """A missing data set is one clear error, before any work."""
+    for name in sorted({config.dataset for config in runs}):
+        _load(name)
 
 
 def tuning_runs(dataset: str, level: str, seeds: Sequence[int] = TUNING_SEEDS) -> list[Run]:
@@ -688,43 +513,54 @@ def run_profile(
 
     Raises:
         ValueError: unknown profile. FileNotFoundError: a data set is at hand nowhere; nothing has been run then.
+        RunsFailed: after everything else has run, if runs failed; it names them.
     """
-    check_backend(backend, scheduler)
+    sweeps.check_backend(backend, scheduler)
     where = {"jobs": jobs, "fresh": fresh, "progress": progress, "backend": backend, "scheduler": scheduler}
     if name == DEVELOPMENT:
         return sweep(development_runs(), study_store(folder, name), description=name, **where)
-    _one_of("profile", name, (*PROFILES, DEVELOPMENT))
+    one_of("profile", name, (*PROFILES, DEVELOPMENT))
     profile = PROFILES[name]
     for dataset in profile.datasets:
         _load(dataset)
     done: dict[str, dict[str, Any]] = {}
+    tried: set[str] = set()
+    failures: list[str] = []
+
+    def work(dataset: str, runs: Sequence[Run], description: str) -> None:
+        try:
+            records = sweep(runs, study_store(folder, dataset), description=description, **where)
+        except sweeps.RunsFailed as error:
+            failures.append(str(error))
+            records = error.records
+        tried.update(config.digest for config in runs)
+        done.update({record["digest"]: record for record in records})
+
     for number, methods in enumerate(profile.phases):
         last = number == len(profile.phases) - 1
         for level in profile.partial_levels if last and profile.partial_levels else profile.levels:
             for dataset in profile.datasets:
-                store = study_store(folder, dataset)
-                work = functools.partial(sweep, store=store, **where)
-                tuning: list[dict[str, Any]] = []
-                if "gcl" in methods:
-                    for at in dict.fromkeys((KEPT_LEVEL, level)):
-                        # one level is the kept one of every other: it is tuned once, also under fresh
-                        missing = [c for c in tuning_runs(dataset, at) if c.digest not in done]
-                        records = work(missing, description=f"tuning gcl on {dataset}/{at}")
-                        done |= {record["digest"]: record for record in records}
-                        tuning += [done[c.digest] for c in tuning_runs(dataset, at)]
-                    # untuned ALCL beside the tuned grid, on the same validation images
-                    beside = [
-                        method_run("alcl", dataset, at, seed, evaluate_on="validation")
-                        for at in dict.fromkeys((KEPT_LEVEL, level))
-                        for seed in TUNING_SEEDS
-                    ]
-                    beside = [c for c in beside if c.digest not in done]
-                    records = work(beside, description=f"alcl beside the tuning on {dataset}")
-                    done |= {record["digest"]: record for record in records}
-                records = work(
-                    cell_runs(methods, tuning, dataset, level, profile.seeds), description=f"{dataset}/{level}"
-                )
-                done |= {record["digest"]: record for record in records}
+                tuned_at = tuple(dict.fromkeys((KEPT_LEVEL, level))) if "gcl" in methods else ()
+                for at in tuned_at:
+                    # one level is the kept one of every other: it is tuned once, also under fresh
+                    missing = [c for c in tuning_runs(dataset, at) if c.digest not in tried]
+                    work(dataset, missing, f"tuning gcl on {dataset}/{at}")
+                # untuned ALCL beside the tuned grid, on the same validation images
+                beside = [
+                    method_run("alcl", dataset, at, seed, evaluate_on="validation")
+                    for at in tuned_at
+                    for seed in TUNING_SEEDS
+                ]
+                beside = [c for c in beside if c.digest not in tried]
+                work(dataset, beside, f"alcl beside the tuning on {dataset}")
+                tuning = [done[c.digest] for at in tuned_at for c in tuning_runs(dataset, at) if c.digest in done]
+                try:
+                    runs = cell_runs(methods, tuning, dataset, level, profile.seeds)
+                except LookupError:  # tuning runs have failed, and are in `failures`; other methods need none
+                    runs = cell_runs([m for m in methods if m != "gcl"], (), dataset, level, profile.seeds)
+                work(dataset, runs, f"{dataset}/{level}")
+    if failures:
+        raise sweeps.RunsFailed("\n".join(failures), list(done.values()))
     return list(done.values())
 
 
@@ -739,11 +575,15 @@ def audit(
 ) -> list[dict[str, Any]]:
     """Rerun a random sample of records and compare.
 
+    Args:
+        records: what to draw from. sample: how many to rerun, at least 1; all, if there are fewer. seed: draws them.
+
     Returns one entry a rerun: {"config", "difference": {measure: |rerun - record|}, "equal": bitwise, "passed"}.
 
     Raises:
-        ValueError: no record to sample from.
+        ValueError: no record to sample from, or a sample of none.
     """
+    whole("sample", sample, at_least=1)
     records = sorted(records, key=lambda record: record["digest"])
     if not records:
         raise ValueError("records must hold at least one record to audit; got none")
@@ -785,66 +625,29 @@ def _print_audit(folder: Path, datasets: Iterable[str], sample: int, seed: int) 
     return 1 if failed else 0
 
 
-def profile_command(
-    arguments: Sequence[str] | None,
-    prog: str,
-    description: str,
-    profiles: Mapping[str, Callable[[], Iterable[Any]]],
-    default: str,
-    work: Callable[[Iterable[Any], Path, int, bool], Any],
-) -> int:
-    """The command line of a study of its own: work(runs of the profile, folder of records, jobs, fresh)."""
-    parser = argparse.ArgumentParser(prog=prog, description=description)
-    parser.add_argument("--profile", default=default, help=f"one of {', '.join(profiles)}")
-    parser.add_argument("--records", default="paper_figures/records", help="folder of the record stores")
-    parser.add_argument("--jobs", type=int, default=1, help="worker processes, one thread each")
-    parser.add_argument("--fresh", action="store_true", help="run again what is recorded")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    try:
-        _one_of("profile", options.profile, profiles)
-        work(profiles[options.profile](), Path(options.records), options.jobs, options.fresh)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m alcl.experiments", description="Run a profile of the experiment.")
     parser.add_argument("--profile", default="paper", help=f"one of {', '.join((*PROFILES, DEVELOPMENT))}")
-    parser.add_argument("--records", default="paper_figures/records", help="folder of the record stores")
-    parser.add_argument("--jobs", type=int, default=1, help="worker processes, one thread each")
-    parser.add_argument("--backend", default="loky", help=f"where the workers are: one of {', '.join(BACKENDS)}")
-    parser.add_argument("--scheduler", help="address of the cluster's scheduler, such as tcp://host:8786")
     parser.add_argument("--fresh", action="store_true", help="run again what is recorded")
     parser.add_argument("--audit", type=int, metavar="N", help="rerun N records of the profile's data sets and compare")
     parser.add_argument("--seed", type=int, default=0, help="draws the records to audit")
+    sweeps.add_arguments(parser)
     options = parser.parse_args(arguments)
-    try:
+
+    def work() -> int | None:
         if options.audit is not None:
-            _one_of("profile", options.profile, PROFILES)
+            one_of("profile", options.profile, PROFILES)
+            whole("N", options.audit, at_least=1)
+            whole("SEED", options.seed, at_least=0)
             return _print_audit(Path(options.records), PROFILES[options.profile].datasets, options.audit, options.seed)
         cluster = {"backend": options.backend, "scheduler": options.scheduler}
         run_profile(options.profile, options.records, options.jobs, options.fresh, **cluster)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        return None
+
+    return sweeps.command(work)
 
 
 # --- helpers --------------------------------------------------------------------------------------------------------
-
-
-def _one_of(name: str, value: Any, legal: Iterable[str]) -> None:
-    legal = tuple(legal)
-    if value not in legal:
-        raise ValueError(f"{name} must be one of {', '.join(legal)}; got {value!r}")
-
-
-def _whole(name: str, value: Any, at_least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise ValueError(f"{name} must be a whole number of at least {at_least}; got {value!r}")
 
 
 def _finite(value: float, digits: int | None = None) -> float | None:

@@ -12,21 +12,21 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from . import sweeps
 from .catalogue import make_loss
 from .classifiers import Classifier, make_classifier
+from .configs import Config, environment, one_of, stream_seed, whole
 from .datasets import DATASETS, Dataset, load_dataset, split_validation
 from .discriminative import (
     PERTURBATIONS,
@@ -37,10 +37,9 @@ from .discriminative import (
     input_hessians,
     perturb,
 )
-from .experiments import _one_of, _whole, environment, profile_command
 from .losses import ResidualLoss
 from .noise import LEVELS
-from .records import RecordStore, complete
+from .records import RecordStore
 from .training import fit
 
 #: Raised whenever a change makes old records incomparable with new ones; part of every digest.
@@ -60,7 +59,7 @@ CURVED, DRAWS, VIEWS = 360, 20, 20
 
 
 @dataclass(frozen=True)
-class InputRun:
+class InputRun(Config):
     """One classifier. Fields left at None take the data set's entry in `SETTINGS`.
 
     training: one of `alcl.discriminative.TRAININGS`, with injected noise of standard deviation `sigma`. level: a level
@@ -71,7 +70,8 @@ class InputRun:
     Raises ValueError, naming the field and its legal values, when it is made.
     """
 
-    kind: ClassVar[str] = "classifier"
+    study, protocol = STUDY, PROTOCOL
+    kind = "classifier"
     dataset: str
     training: str
     level: str = "none"
@@ -88,34 +88,28 @@ class InputRun:
     n_test: int | None = None
 
     def __post_init__(self) -> None:
-        _one_of("dataset", self.dataset, SETTINGS)
-        _one_of("training", self.training, TRAININGS)
-        _one_of("level", self.level, LEVELS)
-        _one_of("auxiliary", self.auxiliary, AUXILIARIES)
-        for name, value in SETTINGS[self.dataset].items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
+        one_of("dataset", self.dataset, SETTINGS)
+        one_of("training", self.training, TRAININGS)
+        one_of("level", self.level, LEVELS)
+        one_of("auxiliary", self.auxiliary, AUXILIARIES)
+        self._fill(SETTINGS[self.dataset])
         for name in (*SETTINGS[self.dataset], "batch_size"):
-            _whole(name, getattr(self, name), 1)
-        _whole("seed", self.seed, 0)
+            whole(name, getattr(self, name), 1)
+        whole("seed", self.seed, 0)
         for name in ("sigma", "lr"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be positive and finite; got {getattr(self, name)!r}")
 
-    @property
-    def digest(self) -> str:
-        """16 hexadecimal digits that identify this configuration, its kind and the protocol version."""
-        return _digest(self)
-
 
 @dataclass(frozen=True)
-class Regression:
+class Regression(Config):
     """A linear model of the diabetes table, fitted under every loss of `RIVALS` to one random split.
 
     noise: scale of the Cauchy noise added to the standardised training targets, >= 0. split: the seed of the split.
     """
 
-    kind: ClassVar[str] = "regression"
+    study, protocol = STUDY, PROTOCOL
+    kind = "regression"
     noise: float
     split: int = 0
     epochs: int = 150
@@ -126,26 +120,17 @@ class Regression:
         if not 0 <= self.noise < float("inf"):
             raise ValueError(f"noise must be at least 0 and finite; got {self.noise!r}")
         for name, least in (("split", 0), ("epochs", 1), ("n_train", 2)):
-            _whole(name, getattr(self, name), least)
+            whole(name, getattr(self, name), least)
         if not 0 < self.lr < float("inf"):
             raise ValueError(f"lr must be positive and finite; got {self.lr!r}")
-
-    @property
-    def digest(self) -> str:
-        """16 hexadecimal digits that identify this configuration, its kind and the protocol version."""
-        return _digest(self)
 
 
 def config_of(record: Mapping[str, Any]) -> InputRun | Regression:
     """The configuration of a record; raises ValueError for one of neither kind."""
-    config = dict(record["config"])
     kinds = {cls.kind: cls for cls in (InputRun, Regression)}
-    _one_of("kind", config.get("kind"), kinds)
-    cls = kinds[config.pop("kind")]
-    unknown = set(config) - {f.name for f in fields(cls)}
-    if unknown:
-        raise ValueError(f"config has fields that {cls.__name__} does not: {', '.join(sorted(unknown))}")
-    return cls(**config)
+    kind = record["config"].get("kind")
+    one_of("kind", kind, kinds)
+    return kinds[kind].from_config(record["config"])
 
 
 # --- classifiers ----------------------------------------------------------------------------------------------------
@@ -155,8 +140,7 @@ _STREAMS = ("weights", "training", "contamination", "perturbation", "curvature",
 
 def stream(seed: int, name: str) -> int:
     """A 63-bit seed for one of the independent random streams of a run's seed."""
-    state = np.random.SeedSequence([seed, 9, _STREAMS.index(name)]).generate_state(1, np.uint64)[0]
-    return int(state >> np.uint64(1))
+    return stream_seed(_STREAMS, name, seed, 9)
 
 
 def _generator(config: InputRun, name: str) -> torch.Generator:
@@ -332,7 +316,7 @@ def run(config: InputRun | Regression) -> dict[str, Any]:
     return {
         "digest": config.digest,
         "study": STUDY,
-        "config": {"kind": config.kind, **asdict(config)},
+        "config": config.config(),
         "metrics": metrics,
         "seconds": {"total": round(time.perf_counter() - start, 3)},
         "environment": environment(),
@@ -374,33 +358,22 @@ def store(folder: str | Path) -> RecordStore:
     return RecordStore(Path(folder) / f"{STUDY}.jsonl")
 
 
-def sweep(
-    runs: Iterable[InputRun | Regression], to: RecordStore, jobs: int = 1, fresh: bool = False, progress: bool = True
-) -> list[dict[str, Any]]:
-    """Run what `to` does not hold, in the order given; see `alcl.records.complete`."""
-    runs = list(runs)
-    there = to.digests()
-    todo = [config for config in runs if fresh or config.digest not in there]
-    for name in sorted({config.dataset for config in todo if isinstance(config, InputRun)}):
-        _load(name)  # a missing data set is one clear error, before any work
-    return complete(to, runs, run, jobs, fresh, progress, STUDY)
+def sweep(runs: Iterable[InputRun | Regression], to: RecordStore, jobs: int = 1, **how: Any) -> list[dict[str, Any]]:
+    """Run what `to` does not hold, in the order given; see `alcl.sweeps.sweep`, also for `how`."""
+    return sweeps.sweep(runs, to, run, jobs, **{"description": STUDY, "prepare": _load_all, **how})
+
+
+def _load_all(runs: Iterable[InputRun | Regression]) -> None:
+    """A missing data set is one clear error, before any work."""
+    for name in sorted({config.dataset for config in runs if isinstance(config, InputRun)}):
+        _load(name)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return profile_command(
-        arguments,
-        "python -m alcl.input_experiments",
-        "Run a profile of notebook 09.",
-        PROFILES,
-        "embedded",
-        lambda runs, folder, jobs, fresh: sweep(runs, store(folder), jobs, fresh),
+    about = "Run a profile of notebook 09."
+    return sweeps.profile_command(
+        arguments, "python -m alcl.input_experiments", about, PROFILES, "embedded", store, sweep
     )
-
-
-def _digest(config: InputRun | Regression) -> str:
-    content = {"study": STUDY, "protocol": PROTOCOL, "kind": config.kind, **asdict(config)}
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 if __name__ == "__main__":

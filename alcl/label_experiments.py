@@ -10,26 +10,24 @@ checkpoint is chosen by them. Run from a shell, as often as it takes:
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from . import sweeps
 from .classification import CLASSIFICATION_LOSSES, make_classification_loss
 from .classifiers import Classifier, make_classifier
+from .configs import Config, canonical_options, environment, one_of, stream_seed, whole
 from .datasets import DATASETS, Dataset, load_dataset, split_validation
-from .experiments import _one_of, environment, profile_command
 from .label_noise import make_label_noise
-from .records import RecordStore, complete
+from .records import RecordStore
 
 #: Raised whenever a change makes old records incomparable with new ones; part of every digest.
 PROTOCOL = 1
@@ -70,7 +68,7 @@ DECAY_RATES = {"none": 0.0, "l1": 5e-5, "l2": 1e-4}
 
 
 @dataclass(frozen=True)
-class LabelRun:
+class LabelRun(Config):
     """One training run. Fields left at None take the data set's entry in `SETTINGS`.
 
     dataset: a key of `SETTINGS`. noise: "none", "symmetric", "asymmetric" or "instance", with `rate` in [0, 1]. loss,
@@ -81,6 +79,7 @@ class LabelRun:
     Raises ValueError, naming the field and its legal values, when it is made.
     """
 
+    study, protocol = STUDY, PROTOCOL
     dataset: str
     noise: str = "symmetric"
     rate: float = 0.0
@@ -102,20 +101,14 @@ class LabelRun:
     n_test: int | None = None
 
     def __post_init__(self) -> None:
-        _one_of("dataset", self.dataset, SETTINGS)
-        _one_of("noise", self.noise, NOISES)
-        _one_of("loss", self.loss, CLASSIFICATION_LOSSES)
-        _one_of("decay", self.decay, DECAYS)
-        _one_of("evaluate_on", self.evaluate_on, ("test", "validation"))
-        for name, value in SETTINGS[self.dataset].items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
-        if self.decay_rate is None:
-            object.__setattr__(self, "decay_rate", DECAY_RATES[self.decay])
+        one_of("dataset", self.dataset, SETTINGS)
+        one_of("noise", self.noise, NOISES)
+        one_of("loss", self.loss, CLASSIFICATION_LOSSES)
+        one_of("decay", self.decay, DECAYS)
+        one_of("evaluate_on", self.evaluate_on, ("test", "validation"))
+        self._fill({**SETTINGS[self.dataset], "decay_rate": DECAY_RATES[self.decay]})
         for name in (*SETTINGS[self.dataset], "seed"):
-            value, least = getattr(self, name), int(name != "seed")
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
+            whole(name, getattr(self, name), at_least=int(name != "seed"))
         for name, low, high in (("rate", 0, 1), ("decay_rate", 0, 1), ("momentum", 0, 0.999)):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} must lie in [{low}, {high}]; got {getattr(self, name)!r}")
@@ -126,33 +119,13 @@ class LabelRun:
             raise ValueError(
                 f"rate must be 0 for noise 'none' and above 0 for any other; got {self.noise}, {self.rate}"
             )
-        pairs = self.options.items() if isinstance(self.options, Mapping) else self.options
-        object.__setattr__(self, "options", tuple(sorted((str(k), v) for k, v in pairs)))
+        self._set("options", canonical_options(self.options))
         make_classification_loss(self.loss, **dict(self.options))  # an illegal option fails here
-
-    @property
-    def digest(self) -> str:
-        """16 hexadecimal digits that identify this configuration, the study and the protocol version."""
-        text = json.dumps(
-            {"study": STUDY, "protocol": PROTOCOL, **self.config()}, sort_keys=True, separators=(",", ":")
-        )
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def config(self) -> dict[str, Any]:
-        """The fields as JSON-ready values; `LabelRun.from_config` is the inverse."""
-        return {**asdict(self), "options": dict(self.options)}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> LabelRun:
-        unknown = set(config) - {f.name for f in fields(cls)}
-        if unknown:
-            raise ValueError(f"config has fields that a LabelRun does not: {', '.join(sorted(unknown))}")
-        return cls(**config)
 
 
 def method_run(method: str, dataset: str, noise: str, rate: float, seed: int = 0, **changes: Any) -> LabelRun:
     """The run of a method of `METHODS`; `changes` override fields of LabelRun (such as decay="l1")."""
-    _one_of("method", method, METHODS)
+    one_of("method", method, METHODS)
     loss, options = METHODS[method]
     return LabelRun(dataset, noise, rate, **{"loss": loss, "options": options, "seed": seed, **changes})
 
@@ -172,8 +145,7 @@ _STREAMS = ("noise", "initialisation", "batches")
 
 def stream(seed: int, name: str) -> int:
     """A 63-bit seed for one of the independent random streams of a run's seed."""
-    state = np.random.SeedSequence([seed, 8, _STREAMS.index(name)]).generate_state(1, np.uint64)[0]
-    return int(state >> np.uint64(1))
+    return stream_seed(_STREAMS, name, seed, 8)
 
 
 @functools.lru_cache(maxsize=2)
@@ -344,26 +316,20 @@ def store(folder: str | Path) -> RecordStore:
     return RecordStore(Path(folder) / f"{STUDY}.jsonl")
 
 
-def sweep(
-    runs: Iterable[LabelRun], to: RecordStore, jobs: int = 1, fresh: bool = False, progress: bool = True
-) -> list[dict[str, Any]]:
-    """Run what `to` does not hold, in the order given; see `alcl.records.complete`."""
-    runs = list(runs)
-    there = to.digests()
-    for name in sorted({config.dataset for config in runs if fresh or config.digest not in there}):
-        _load(name)  # a missing data set is one clear error, before any work
-    return complete(to, runs, run, jobs, fresh, progress, STUDY)
+def sweep(runs: Iterable[LabelRun], to: RecordStore, jobs: int = 1, **how: Any) -> list[dict[str, Any]]:
+    """Run what `to` does not hold, in the order given; see `alcl.sweeps.sweep`, also for `how`."""
+    return sweeps.sweep(runs, to, run, jobs, **{"description": STUDY, "prepare": _load_all, **how})
+
+
+def _load_all(runs: Iterable[LabelRun]) -> None:
+    """A missing data set is one clear error, before any work."""
+    for name in sorted({config.dataset for config in runs}):
+        _load(name)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return profile_command(
-        arguments,
-        "python -m alcl.label_experiments",
-        "Run a profile of notebook 08.",
-        PROFILES,
-        "core",
-        lambda runs, folder, jobs, fresh: sweep(runs, store(folder), jobs, fresh),
-    )
+    about = "Run a profile of notebook 08."
+    return sweeps.profile_command(arguments, "python -m alcl.label_experiments", about, PROFILES, "core", store, sweep)
 
 
 if __name__ == "__main__":

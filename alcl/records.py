@@ -17,7 +17,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +26,7 @@ from filelock import FileLock
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DigestTaken", "Problem", "RecordStore", "complete", "to_frame"]
+__all__ = ["DigestTaken", "Problem", "RecordStore", "to_frame"]
 
 
 class DigestTaken(ValueError):
@@ -211,49 +211,6 @@ class RecordStore:
             os.unlink(temporary)
             raise
         _sync_folder(self.path.parent)
-
-
-def complete(
-    store: RecordStore,
-    runs: Iterable[Any],
-    run: Callable[[Any], dict[str, Any]],
-    jobs: int = 1,
-    fresh: bool = False,
-    progress: bool = True,
-    description: str = "runs",
-) -> list[dict[str, Any]]:
-    """Run what the store does not hold, in the order given, and append each record as it is made; returns all records.
-
-    Killed at any moment it loses the runs in flight; called again, it resumes.
-
-    Args:
-        runs: configurations with a `digest`; a repeated one runs once.
-        run: configuration -> record. With jobs > 1, a function that can be pickled; its processes use one thread each.
-        fresh: run also what is recorded, and replace those records.
-        progress: a bar with the time left (on a terminal; TQDM_DISABLE=1 silences it).
-    """
-    from joblib import Parallel, delayed
-    from tqdm.auto import tqdm
-
-    runs = list({config.digest: config for config in runs}.values())
-    there = {record["digest"]: record for record in store.read()}
-    todo = [config for config in runs if fresh or config.digest not in there]
-    results: Iterable[dict[str, Any]] = (
-        map(run, todo)
-        if jobs == 1
-        else Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(_alone)(run, config) for config in todo)
-    )
-    for record in tqdm(results, total=len(todo), desc=description, disable=None if progress else True):
-        store.append(record, replace=fresh)
-        there[record["digest"]] = record
-    return [there[config.digest] for config in runs]
-
-
-def _alone(run: Callable[[Any], dict[str, Any]], config: Any) -> dict[str, Any]:
-    import torch
-
-    torch.set_num_threads(1)  # the processes are the parallelism
-    return run(config)
 
 
 def to_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

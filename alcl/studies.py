@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import experiments
+from . import experiments, sweeps
 from .analysis import bootstrap_interval
 from .datasets import DATASETS, load_dataset
 from .experiments import EMBEDDED, KEPT_LEVEL, MEASURES, NEIGHBOURS, Run, method_of, method_run, oracle, tuning_runs
@@ -175,7 +175,8 @@ def run_study(
 ) -> None:
     """Run what is not recorded of one study on one data set; first the tuning of GCL for the study's own noise.
 
-    jobs, progress, backend, scheduler: as for `experiments.sweep`.
+    jobs, progress, backend, scheduler: as for `alcl.sweeps.sweep`. Raises its RunsFailed: after everything else has
+    run where an evaluation failed, after the tuning where a tuning run did.
     """
     load_dataset(dataset)  # a missing data set is one clear error here, before any work
     store = study_store(folder, name)
@@ -253,26 +254,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m alcl.studies", description="Run the studies beyond the paper.")
     parser.add_argument("--studies", nargs="*", default=list(STUDIES), help=f"of {', '.join(STUDIES)}")
     parser.add_argument("--datasets", nargs="*", default=list(STUDY_DATASETS), help=f"of {', '.join(STUDY_DATASETS)}")
-    parser.add_argument("--records", default="paper_figures/records", help="folder of the record stores")
-    parser.add_argument("--jobs", type=int, default=1, help="worker processes, one thread each")
-    parser.add_argument("--backend", default="loky", help=f"one of {', '.join(experiments.BACKENDS)}")
-    parser.add_argument("--scheduler", help="address of the cluster's scheduler, for dask or ray")
+    sweeps.add_arguments(parser)
     options = parser.parse_args(arguments)
     cluster = {"backend": options.backend, "scheduler": options.scheduler}
-    try:
-        experiments.check_backend(**cluster)
+
+    def work() -> int:
+        sweeps.check_backend(**cluster)
         for name, legal, kind in (("studies", STUDIES, "study"), ("datasets", DATASETS, "data set")):
             unknown = [value for value in getattr(options, name) if value not in legal]
             if unknown:
                 raise ValueError(f"--{name}: no such {kind}: {', '.join(unknown)}; legal: {', '.join(legal)}")
+        failures = 0
         for dataset in options.datasets:
             for name in options.studies:
                 if dataset in STUDIES[name].datasets:
-                    run_study(name, dataset, options.records, options.jobs, **cluster)
-    except (ValueError, OSError, LookupError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+                    try:
+                        run_study(name, dataset, options.records, options.jobs, **cluster)
+                    except (sweeps.RunsFailed, LookupError) as error:  # the other studies do not rest on it
+                        print(f"error: {name} on {dataset}: {error}", file=sys.stderr)
+                        failures += 1
+        return int(failures > 0)
+
+    return sweeps.command(work)
 
 
 if __name__ == "__main__":

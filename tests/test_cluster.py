@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from alcl import experiments
+from alcl import experiments, sweeps
 from alcl.experiments import method_run, sweep
 from alcl.records import RecordStore
 
@@ -31,12 +31,12 @@ def test_what_is_wrong_is_named_before_anything_is_run(tmp_path, backend, schedu
 
 
 def test_a_backend_that_is_not_installed_or_has_no_address(monkeypatch):
-    monkeypatch.setattr(experiments.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(sweeps.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="backend 'ray' needs the package ray"):
-        experiments.check_backend("ray", None)
-    monkeypatch.setattr(experiments.importlib.util, "find_spec", lambda name: object())
+        sweeps.check_backend("ray", None)
+    monkeypatch.setattr(sweeps.importlib.util, "find_spec", lambda name: object())
     with pytest.raises(ValueError, match="scheduler must be the address of a dask scheduler"):
-        experiments.check_backend("dask", None)
+        sweeps.check_backend("dask", None)
 
 
 def until(condition, seconds=120):

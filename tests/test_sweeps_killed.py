@@ -6,8 +6,11 @@ an import for each of them would take minutes.
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+import warnings
 
 import pytest
 
@@ -19,13 +22,13 @@ KILLS = 250 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 25
 SCRIPT = """
 import json, os, random, resource, signal, sys, time, traceback, warnings
 import torch
-from alcl import experiments, records
+from alcl import configs, experiments, records
 from alcl.experiments import method_run, sweep
 from alcl.records import RecordStore
 torch.set_num_threads(1)
 warnings.simplefilter("ignore")
 experiments._load("digits")
-experiments._commit()
+configs.commit()
 folder, kills = sys.argv[1], int(sys.argv[2])
 small = dict(epochs=1, n_train=128, n_validation=32, n_test=32)
 RUNS = [method_run(m, "digits", "high", seed, **small) for seed in range(8) for m in ("mse", "alcl", "cauchy")]
@@ -149,3 +152,98 @@ def test_a_sweep_on_a_full_disk_says_so_and_resumes(disturbed):
     assert 0 < said["before"] < len(whole)
     assert said["problems"] == []  # the line that did not fit was cut back
     assert [timeless(record) for record in RecordStore(folder / "full.jsonl").read()] == whole
+
+
+# --- sweeps with workers ----------------------------------------------------------------------------------------------
+
+#: A sweep as a command starts it, with two workers: the process group is a new one, as that of a shell's job.
+WITH_WORKERS = """
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
+from collections import namedtuple
+from alcl import sweeps
+from alcl.records import RecordStore
+
+sweeps._IDLE = 10**6  # so that workers which end do so for another reason
+class Config(namedtuple("Config", "number")):
+    digest = property(lambda self: f"run{self.number}")
+
+def run(config):
+    time.sleep(0.05)
+    return {"digest": config.digest, "square": config.number**2, "worker": os.getpid()}
+
+store, runs = RecordStore(sys.argv[1]), [Config(number) for number in range(int(sys.argv[2]))]
+sys.exit(sweeps.command(lambda: sweeps.sweep(runs, store, run, jobs=2, progress=False) and 0))
+"""
+RUNS = 150
+
+
+def start_with_workers(path, runs=RUNS):
+    """The process, with its stderr in a file: of a pipe, workers that outlive it would hold the other end."""
+    command = [sys.executable, "-c", WITH_WORKERS, str(path), str(runs)]
+    with path.with_suffix(".err").open("w") as stderr:
+        return subprocess.Popen(command, start_new_session=True, stderr=stderr)
+
+
+def group(leader):
+    """The processes of a process group that are not zombies."""
+    table = subprocess.run(["ps", "-A", "-o", "pid=,pgid=,stat="], capture_output=True, text=True, check=True).stdout
+    return [
+        int(pid) for pid, pgid, stat in map(str.split, table.splitlines()) if int(pgid) == leader and stat[0] != "Z"
+    ]
+
+
+def wait_until(condition, seconds=300):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def read_quietly(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a torn line
+        return RecordStore(path).read()
+
+
+def kill(kind, sweep, path):
+    """Kill one worker, or the whole sweep as SIGTERM, SIGKILL or Ctrl-C do; True if the sweep has ended."""
+    if kind == "worker":
+        os.kill(read_quietly(path)[-1]["worker"], signal.SIGKILL)
+        return False
+    if kind == "Ctrl-C":
+        os.killpg(sweep.pid, signal.SIGINT)  # a terminal sends it to all
+    else:
+        sweep.send_signal(signal.Signals[kind])
+    code, said = sweep.wait(), path.with_suffix(".err").read_text()
+    assert (code, "goes on from there" in said) == {
+        "SIGTERM": (143, True),
+        "SIGKILL": (-signal.SIGKILL, False),
+        "Ctrl-C": (130, True),
+    }[kind], said
+    assert "Traceback" not in said
+    wait_until(lambda: not group(sweep.pid))  # workers end with their parent
+    return True
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals and process groups")
+def test_sweeps_with_workers_lose_nothing_and_leave_nobody_behind(tmp_path, request):
+    path = tmp_path / "store.jsonl"
+    acknowledged, leaders = {}, []
+    request.addfinalizer(lambda: [os.kill(pid, signal.SIGKILL) for leader in leaders for pid in group(leader)])
+    for number, kind in enumerate(("SIGTERM", "SIGKILL", "Ctrl-C", "worker"), start=1):
+        sweep = start_with_workers(path)
+        leaders.append(sweep.pid)
+        wait_until(lambda enough=30 * number: len(read_quietly(path)) >= enough)
+        assert sweep.poll() is None
+        ended = kill(kind, sweep, path)
+        there = {record["digest"]: record for record in read_quietly(path)}
+        assert acknowledged.items() <= there.items()  # nothing is lost, and nothing runs twice
+        acknowledged = there
+    assert not ended
+    assert sweep.wait() == 0, path.with_suffix(".err").read_text()
+    wait_until(lambda: not group(sweep.pid))
+    RecordStore(path).repair()
+    records = {record["digest"]: record for record in RecordStore(path).read()}
+    assert acknowledged.items() <= records.items()
+    assert {name: record["square"] for name, record in records.items()} == {f"run{n}": n**2 for n in range(RUNS)}
