@@ -33,7 +33,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import joblib
@@ -183,7 +183,7 @@ def _processes(run: RunFunction, todo: Sequence[Any], jobs: int) -> Iterator[tup
             if not waiting and not in_hand:
                 alone = True
                 waiting.append(suspects.popleft())
-            with suppress(BrokenProcessPool):  # it broke since; those in hand will say so
+            with suppress(BrokenProcessPool), _undisturbed():  # if it broke since, those in hand will say so
                 while waiting and len(in_hand) < 2 * jobs:
                     in_hand[_new_or_same_pool(jobs).submit(_work, run, waiting[0])] = waiting[0]
                     waiting.popleft()
@@ -209,10 +209,20 @@ def _new_or_same_pool(jobs: int) -> ProcessPoolExecutor:
     return _pool
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C waits, here; workers that are started meanwhile never see it. It is their parent's to deal with."""
+    mask = getattr(signal, "pthread_sigmask", None)
+    before = mask and mask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        if mask:
+            mask(signal.SIG_SETMASK, before)
+
+
 def _begin(parent: int) -> None:
-    """What a worker does first. Ctrl-C reaches it too, but is the parent's to deal with; and it ends with its parent,
-    also where that was killed and could end nobody."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """What a worker does first: it will end with its parent, also where that was killed and could end nobody."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 

@@ -158,7 +158,8 @@ def test_a_sweep_on_a_full_disk_says_so_and_resumes(disturbed):
 
 #: A sweep as a command starts it, with two workers: the process group is a new one, as that of a shell's job.
 WITH_WORKERS = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
 from collections import namedtuple
 from alcl import sweeps
 from alcl.records import RecordStore
