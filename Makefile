@@ -64,9 +64,9 @@ endif
 
 # Executed backwards: the long ones have high numbers, and begun first they leave no core idle at the end. But the last
 # one, on the claims and the figures, reads all the others.
-EXECUTED := $(patsubst %.py,%.ipynb,$(shell ls -r notebooks/[0-9][0-9]_*.py))
+EXECUTED := $(patsubst %.py,%.ipynb,$(shell ls -r notebooks/[0-9A][0-9]_*.py))
 CLAIMS   := $(filter %_figures.ipynb,$(EXECUTED))
-READERS  := $(patsubst %.py,%.ipynb,$(shell grep -lw '^[^#]*records' notebooks/[0-9][0-9]_*.py))
+READERS  := $(patsubst %.py,%.ipynb,$(shell grep -lw '^[^#]*records' notebooks/[0-9A][0-9]_*.py))
 RUNS     := $(wildcard $(RECORDS)/*.json $(RECORDS)/*.jsonl)
 COSTS    := paper_figures/table11_speed.md
 
@@ -99,12 +99,12 @@ studies: $(READY)  ## noisy labels, noisy inputs and the studies beyond the pape
 
 # nbval runs the committed notebooks and compares tagged outputs; their figures go to build/, not over the committed ones.
 test: $(READY)  ## unit and property tests, the gates, and nbval over every notebook
-	$(PY) -m pytest tests -n $(JOBS) --dist loadscope
+	$(PY) -m pytest tests -n $(JOBS) --dist loadscope --no-loadscope-reorder
 	TQDM_DISABLE=1 OMP_NUM_THREADS=1 ALCL_FIGURES="$(CURDIR)/build/nbval_figures" \
 	  $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 300 -p no:cacheprovider -n $(JOBS) --dist loadscope notebooks
 
 test-deep: $(READY)  ## the property tests with 10,000 examples each (hours)
-	HYPOTHESIS_PROFILE=deep $(PY) -m pytest tests -n $(JOBS) --dist loadscope
+	HYPOTHESIS_PROFILE=deep $(PY) -m pytest tests -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
 # The lower ends of pyproject's ranges, and what is needed to test with, which may be new.
 OLDEST := .venv-oldest

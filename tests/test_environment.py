@@ -137,7 +137,7 @@ def test_the_path_of_a_checkout_may_have_a_space_in_it(tmp_path):
     folder = tmp_path / "a checkout"
     folder.mkdir()
     shutil.copy(ROOT / "Makefile", folder)
-    targets = "test test-deep mutants determinism check audit bench runs studies".split()
+    targets = ["test", "test-deep", "mutants", "determinism", "check", "audit", "bench", "runs", "studies"]
     command = ["make", "-n", "VENV=none", f"PYTHON={folder}/python", *targets]
     words = shlex.split(subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout)
     mentioned = [word for word in words if str(tmp_path) in word]
