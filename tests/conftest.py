@@ -14,7 +14,7 @@ settings.register_profile(
 settings.register_profile("deep", max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-#: Modules that take long. They are begun first, so that none is left for the end, where one core would wait for another.
+#: Modules that take long. Begun first, none is left for the end, where one core would wait for another.
 LONG = ("test_sweeps_killed", "test_cluster", "test_notebooks", "test_losses", "test_interop", "test_figures")
 
 
