@@ -101,7 +101,7 @@ studies: $(READY)  ## noisy labels, noisy inputs and the studies beyond the pape
 test: $(READY)  ## unit and property tests, the gates, and nbval over every notebook
 	$(PY) -m pytest tests -n $(JOBS) --dist loadscope --no-loadscope-reorder
 	TQDM_DISABLE=1 OMP_NUM_THREADS=1 ALCL_FIGURES="$(CURDIR)/build/nbval_figures" \
-	  $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 300 -p no:cacheprovider -n $(JOBS) --dist loadscope notebooks
+	  $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 1200 -p no:cacheprovider -n $(JOBS) --dist loadscope notebooks
 
 test-deep: $(READY)  ## the property tests with 10,000 examples each (hours)
 	HYPOTHESIS_PROFILE=deep $(PY) -m pytest tests -n $(JOBS) --dist loadscope --no-loadscope-reorder

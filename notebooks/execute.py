@@ -40,6 +40,7 @@ def execute(source, folder):
         None,
         kernel_name="python3",
         cwd=source.parent,
+        start_timeout=600,  # of the kernel, which on a busy machine may take its time
         progress_bar=False,
         # What follows goes to nbclient.
         coalesce_streams=True,  # how print's output is cut into messages depends on timing

@@ -37,7 +37,7 @@ def execute(path, **parameters):
     """Streams in one piece, however busy the machine is; and no ports, which another kernel may take meanwhile."""
     with tempfile.TemporaryDirectory() as folder:
         config = Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
-        options = {"progress_bar": False, "coalesce_streams": True, "config": config}
+        options = {"progress_bar": False, "start_timeout": 600, "coalesce_streams": True, "config": config}
         return papermill.execute_notebook(path, path.with_name("out.ipynb"), parameters=parameters, **options)
 
 
