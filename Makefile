@@ -2,6 +2,7 @@
 #
 #   make figures PROFILE=paper      train whatever the full grid has no record of, then draw
 #   make figures OVERWRITE=1        also where records that a committed figure was drawn from are gone
+#   make notebooks/06_benchmark.ipynb    one notebook, if it or what it depends on has changed
 #   make setup PYTHON=python3.12    another interpreter
 #
 # Setup is a virtual environment from the lock file, unless a conda environment is active (environment.yml) or VENV=none.
@@ -16,7 +17,6 @@ VENV    ?= .venv
 JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
 PROFILE ?= live
 FRESH   ?=
-NOTEBOOKS ?=
 OVERWRITE ?=
 RECORDS ?= paper_figures/records
 BACKEND ?= loky
@@ -28,7 +28,7 @@ ifneq ($(CONDA_PREFIX),)
   VENV := none
 endif
 ifeq ($(VENV),none)
-  PY    := $(PYTHON)
+  PY    := "$(PYTHON)"
   READY :=
 else
   PY    := $(VENV)/bin/python
@@ -38,12 +38,13 @@ endif
 # The notebooks' kernel must be this environment's python, and figures the same bytes every time.
 export SOURCE_DATE_EPOCH := 0
 export PYTHONHASHSEED := 0
+export ALCL_OVERWRITE := $(OVERWRITE)
 
 # glibc hands a training step's activations back to the system and faults them in again at the next step: up to a third
 # of the time of the small convolutional networks. Not so for bench and test, which measure memory as users see it. Other
 # C libraries do not read these. More than this and joblib takes what a worker keeps for a leak, and starts it anew.
-figures runs studies: export MALLOC_MMAP_THRESHOLD_ := 33554432
-figures runs studies: export MALLOC_TRIM_THRESHOLD_ := 268435456
+figures runs studies %.ipynb: export MALLOC_MMAP_THRESHOLD_ := 33554432
+figures runs studies %.ipynb: export MALLOC_TRIM_THRESHOLD_ := 268435456
 
 .PHONY: help words setup figures test test-deep test-oldest oldest runs studies notebooks check audit bench lock clean mutants determinism
 
@@ -51,20 +52,42 @@ help:  ## print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: requirements.lock pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	"$(PYTHON)" -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
 
 setup: $(READY)  ## the virtual environment from the lock file, once; every target calls it when needed
 
-figures: $(READY)  ## execute every notebook and write all of paper_figures/ (PROFILE=paper trains the full grid first)
+figures: $(READY)  ## execute what has changed and write all of paper_figures/ (PROFILE=paper trains the full grid first)
 ifneq ($(PROFILE),live)
 	$(PY) -m alcl.experiments --profile $(PROFILE) --records $(RECORDS) --jobs $(JOBS) $(CLUSTER) $(if $(FRESH),--fresh)
 endif
-	$(PY) -m alcl.bench --draw
-	$(if $(OVERWRITE),ALCL_OVERWRITE=1 )$(PY) notebooks/execute.py --jobs $(JOBS) $(NOTEBOOKS)
-	$(PY) -m alcl.readme
+	+$(MAKE) --no-print-directory --keep-going --jobs $(JOBS) README.md
+
+# Executed backwards: the long ones have high numbers, and begun first they leave no core idle at the end. But the last
+# one, on the claims and the figures, reads all the others.
+EXECUTED := $(patsubst %.py,%.ipynb,$(shell ls -r notebooks/[0-9A][0-9]_*.py))
+CLAIMS   := $(filter %_figures.ipynb,$(EXECUTED))
+READERS  := $(patsubst %.py,%.ipynb,$(shell grep -lw '^[^#]*records' notebooks/[0-9A][0-9]_*.py))
+RUNS     := $(wildcard $(RECORDS)/*.json $(RECORDS)/*.jsonl)
+COSTS    := paper_figures/table11_speed.md
+
+# Whether there is anything to do is decided by checksums, not by times, which mean nothing after a checkout.
+IF_CHANGED = @$(PY) notebooks/if_changed.py $@ $(filter-out FORCE,$^) --
+FORCE:
+.PRECIOUS: %.ipynb README.md $(COSTS)
+
+notebooks/%.ipynb: notebooks/%.py FORCE | $(READY)
+	$(IF_CHANGED) $(PY) notebooks/execute.py $<
+$(READERS): $(RUNS)
+$(CLAIMS): $(filter-out $(CLAIMS),$(EXECUTED)) $(COSTS)
+
+$(COSTS): alcl/bench.py $(RUNS) FORCE | $(READY)
+	$(IF_CHANGED) $(PY) -m alcl.bench --draw
+
+README.md: alcl/readme.py $(EXECUTED) $(COSTS) $(RUNS) $(wildcard paper_figures/*.csv) FORCE | $(READY)
+	$(IF_CHANGED) $(PY) -m alcl.readme
 
 notebooks: figures  ## the same: notebooks are executed, paired and their figures written together
 
@@ -79,12 +102,12 @@ studies: $(READY)  ## noisy labels, noisy inputs and the studies beyond the pape
 
 # nbval runs the committed notebooks and compares tagged outputs; their figures go to build/, not over the committed ones.
 test: $(READY)  ## unit and property tests, the gates, and nbval over every notebook
-	$(PY) -m pytest tests -n $(JOBS) --dist loadscope
-	TQDM_DISABLE=1 OMP_NUM_THREADS=1 ALCL_FIGURES=$(CURDIR)/build/nbval_figures \
-	  $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 300 -p no:cacheprovider -n $(JOBS) --dist loadscope notebooks
+	$(PY) -m pytest tests -n $(JOBS) --dist loadscope --no-loadscope-reorder
+	TQDM_DISABLE=1 OMP_NUM_THREADS=1 ALCL_FIGURES="$(CURDIR)/build/nbval_figures" \
+	  $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 1200 -p no:cacheprovider -n $(JOBS) --dist loadscope notebooks
 
 test-deep: $(READY)  ## the property tests with 10,000 examples each (hours)
-	HYPOTHESIS_PROFILE=deep $(PY) -m pytest tests -n $(JOBS) --dist loadscope
+	HYPOTHESIS_PROFILE=deep $(PY) -m pytest tests -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
 # The lower ends of pyproject's ranges, and what is needed to test with, which may be new.
 OLDEST := .venv-oldest
@@ -93,17 +116,17 @@ oldest:
 	@sed -n '/^dependencies = \[/,/^\]/s/.*"\([a-z-]*\)>=\([0-9.]*\)".*/\1==\2/p' pyproject.toml
 
 test-oldest:  ## the tests of alcl with the oldest supported dependencies (PYTHON=, 3.10 to 3.12), in an environment of its own
-	$(PYTHON) -m venv $(OLDEST)
+	"$(PYTHON)" -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check $$($(MAKE) --silent oldest) \
 	  pytest hypothesis mpmath sympy packaging nbformat nbclient jupytext papermill ipykernel
 	$(OLDEST)/bin/python -m pip check
-	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) $(OLDEST)/bin/python -m pytest -p no:cacheprovider $(LIBRARY)
+	OMP_NUM_THREADS=1 PYTHONPATH="$(CURDIR)" $(OLDEST)/bin/python -m pytest -p no:cacheprovider $(LIBRARY)
 
 mutants: $(READY)  ## write tests/mutants.md: which check notices which mutant of the loss
-	PYTHONPATH=$(CURDIR) $(PY) tests/test_losses.py
+	PYTHONPATH="$(CURDIR)" $(PY) tests/test_losses.py
 
 determinism: $(READY)  ## measure what runs depend on beside their configuration (needs ALCL_DATA); the audit rests on it
-	PYTHONPATH=$(CURDIR) $(PY) tests/measure_determinism.py
+	PYTHONPATH="$(CURDIR)" $(PY) tests/measure_determinism.py
 
 check: $(READY)  ## lint, format, pip check, pairing of notebooks
 	$(PY) -m ruff check .

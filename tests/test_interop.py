@@ -2,9 +2,11 @@
 
 import copy
 import datetime
+import gc
 import io
 import pickle
 import shutil
+import weakref
 
 import pytest
 import torch
@@ -281,16 +283,24 @@ def state(model, criterion):
 
 
 def worker(rank, rendezvous, results):
+    # DDP imports this module, whose functions have the process group of that moment as a default argument. Imported
+    # before there is a group, they do not keep it alive beyond destroy_process_group. Gloo's threads hold tensors for a
+    # while after a collective: one that outlived the interpreter would abort the process on freeing one.
+    import torch.distributed.nn
+
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
-        "gloo", init_method=rendezvous, rank=rank, world_size=WORLD, timeout=datetime.timedelta(seconds=120)
+        "gloo", init_method=rendezvous, rank=rank, world_size=WORLD, timeout=datetime.timedelta(seconds=600)
     )
     parallel = nn.parallel.DistributedDataParallel
     model, criterion = network(), CRITERIA["alcl_channels"]()
     shards = [tuple(t.chunk(WORLD)[rank] for t in images(4, seed)) for seed in range(STEPS)]
     train(parallel(model), parallel(criterion), shards)
     torch.save(state(model, criterion), f"{results}/{rank}.pt")
+    group = weakref.ref(torch.distributed.group.WORLD)
     torch.distributed.destroy_process_group()
+    gc.collect()
+    assert group() is None, "the process group outlives its end, and its threads the interpreter"
 
 
 @pytest.mark.skipif(
