@@ -394,7 +394,8 @@ print("ALCL's curve is psi over mean psi', to within 5% of its peak")
 # The influence function is about little contamination. The *breakdown point* asks how much is too much. With shape
 # and scale held, ALCL's is one half, the largest possible (Theorem I8, appendix A3). But that is a theorem about
 # global minima. A redescending loss has local minima too, and with a *fixed* scale a descent that starts in a far
-# cluster stays there. Notebook 03 shows that a learned scale cures this.
+# cluster stays there. With a scale learned at $\alpha = 2$ there is one optimum, so it does not stay (Theorem J3,
+# notebook 03); with the shape learned as well it can stay again.
 #
 # A learned scale has a breakdown point of its own. Its score is $\kappa\alpha v - 1$ (Theorem L11), so the scale
 # settles where the average of $v$ is $1/(\kappa\alpha)$.

@@ -119,8 +119,9 @@ print("bounded: location, log-scale.  Per factor e in the residual, shape falls 
 
 # %% [markdown]
 # A logarithm grows slowly: a residual of a million scales enters the shape's score as
-# $\kappa\log 10^6 \approx 14\kappa$. That is harmless in one gradient step, but it is not bounded. Lucas (1997) finds
-# the same for Student's t with estimated degrees of freedom.
+# $\kappa\log 10^6 \approx 14\kappa$. That is harmless in one gradient step, but it is not bounded. The same is known of
+# relatives: Arslan and Genç (2009) for the skew generalized t; Lucas (Communications in Statistics: Theory and Methods
+# 26(5), 1997) for Student's t with estimated degrees of freedom.
 #
 # A bounded score is a bounded *gradient*. The *estimate* is another matter: at the model, the influence function of
 # maximum likelihood for several parameters is $I^{-1}s$. Location is alone in its block of the information matrix, so
@@ -304,7 +305,134 @@ _ = figures.save(fig, "fig03b_collapse", notebook="03_adaptation", parameters={"
 # > gradient (Theorem A6). In pixels of range $[0, 1]$ it is a quarter of one of 256 gray levels.
 
 # %% [markdown]
-# ## 3 · What joint learning costs the network under symmetric noise
+# ## 3 · What joint maximum likelihood is, and is not
+#
+# Location, shape and scale from one likelihood: is there a maximum, is there only one, and what do outliers do to it?
+# Theorems J1 to J10 are proved and checked in appendix [A1_joint_likelihood](A1_joint_likelihood.ipynb). Here is what
+# they say, and what that means in use.
+#
+# **There is no global maximum, for any sample** (Theorem J1). Put the location on one observation: that residual is
+# an exact zero, and by Theorem A4(c) the loss falls without limit as $\beta \to 0$, with a shape close to $1/\kappa$.
+# At a fixed shape a model that fits $k$ of $n$ targets exactly collapses if $\frac kn > 1 - \frac{1}{\kappa\alpha}$.
+# So "maximum likelihood" means a maximum over a bounded set, which floors supply, or a consistent root in the
+# interior (Theorem J2). For a location this has no practical meaning; for a model that can fit many of its targets it
+# has. Count what yours can fit.
+
+# %% tags=["nbval-check-output"]
+scales = -np.append(np.linspace(-1, 9, 60), np.geomspace(10, 2e4, 90))  # log beta
+for zeros_of_200 in (2, 20, 60):
+    share, rest = zeros_of_200 / 200, with_zeros(zeros_of_200 / 200)[zeros_of_200:]
+
+    def best_shape(s, share=share, rest=rest):  # zero residuals cost log Z alone
+        at = lambda a: (1 - share) * loss_of(rest, a, s) + share * loss_of(0.0, a, s)  # noqa: E731
+        return optimize.minimize_scalar(lambda t: at(1 + math.exp(t)), bounds=(-15, 3), options={"xatol": 1e-9}).fun
+
+    values = np.array([best_shape(s) for s in scales])
+    rising = np.flatnonzero(np.diff(values) > 0)  # as the scale falls: a barrier
+    where = "everywhere on the way to beta = 0"
+    if len(rising):
+        deeper = scales[rising[-1] + (values[rising[-1] :] < values[rising[0]]).argmax()]
+        where = f"beyond beta = 1e{deeper / math.log(10):.0f}, behind a barrier"
+    print(f"{zeros_of_200} of 200 targets fitted exactly: lower than the interior minimum {where}")
+
+# %% [markdown]
+# **At $\alpha = 2$, learning the scale leaves a single optimum** (Theorem J3; Copas 1975, Kent and Tyler 1991). For
+# $\kappa \ge 1$, if no value holds $1 - \frac{1}{2\kappa}$ of the data, location and scale have exactly
+# one stationary point, and every descent finds it from every start. A fixed scale does not have that: started in a
+# far cluster, it stays there. This is the best argument for adaptation. It is about location and scale: **learning
+# the shape too brings the trap back**, and a regression can have several optima. Below, two fifths of the data lie at
+# 30, and Adam starts there.
+
+# %%
+bulk, cluster = (stats.norm.ppf((np.arange(n) + 0.5) / n) for n in (120, 80))
+data = torch.tensor(np.append(bulk, 30 + 0.3 * cluster))
+paths = {}
+for name, learn in {"neither learned": (), "scale learned": ("beta",), "shape too": ("alpha", "beta")}.items():
+    location, criterion = torch.nn.Parameter(torch.tensor([30.0])), ALCLoss(learn=learn)
+    optimizer, paths[name] = torch.optim.Adam([location, *criterion.parameters()], lr=0.1), []
+    for _ in range(700):
+        paths[name].append(location.item())
+        optimizer.zero_grad()
+        criterion(location.expand_as(data), data).backward()
+        optimizer.step()
+assert abs(paths["scale learned"][-1]) < 0.5
+assert min(paths["neither learned"][-1], paths["shape too"][-1]) > 29
+
+# %%
+fig, ax = plt.subplots(figsize=(5.6, 3.0))
+for (name, path), color in zip(paths.items(), ("#6B6B6B", ORANGE, "#8A2B00"), strict=True):
+    _ = ax.plot(path, color=color, label=name, linestyle="--" if name == "shape too" else "-")
+_ = ax.set(xlabel="step of Adam", ylabel="location", xlim=(0, 700), title="A learned scale leaves the wrong cluster")
+_ = figures.direct_label(ax)
+_ = figures.save(fig, "fig03c_one_maximum", notebook="03_adaptation")
+
+# %% [markdown]
+# **Any fraction of far outliers implodes shape and scale, slowly** (Theorem J4). With a fraction $\epsilon$ at $R$,
+# $\kappa\hat\alpha - 1 \sim 1/(\epsilon\log R)$ and $\hat\beta \to 0$ as $R \to \infty$. A floor $\alpha_{\min} >
+# 1/\kappa$ stops it (Theorem J5). At a given shape the scale withstands a fraction $\frac{1}{\kappa\alpha}$ of far
+# outliers and $1 - \frac{1}{\kappa\alpha}$ of exact fits, and no shape is better against both than $\kappa\alpha =
+# 2$, with one half.
+
+# %% tags=["nbval-check-output"]
+for floor in (1.0, 1.25):
+    for power in (4, 38):
+        e = np.append(stats.norm.ppf((np.arange(900) + 0.5) / 900), np.full(100, 10.0**power))
+        at = lambda p, e=e, floor=floor: loss_of(e, floor + math.exp(p[0]), p[1])  # noqa: E731
+        t, s = optimize.minimize(at, [-1.0, -1.0], method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-12}).x
+        print(f"alpha >= {floor}: 10% at 1e{power}: alpha = {floor + math.exp(t):.2f}, beta = {math.exp(s):.2f}")
+
+# %% [markdown]
+# **Learning the shape buys efficiency with bias.** Now 20% of the data are outliers that are near, all at one place.
+# The location is the optimum that continues the fit to clean data as outliers are added. A flat, light-tailed density
+# can cover outliers at four standard deviations, and the location moves towards them. A cap of 3 on the shape avoids
+# that and keeps most of the efficiency; with more than a fifth of outliers it is no longer enough (appendix A1, which
+# has the worst bias for every fraction). Huber's loss with the MAD is more efficient and has less bias here, but its
+# bias does not return to zero.
+
+
+# %%
+def with_outliers(x, share, n=200):
+    """n standard normal quantiles, and outliers at x that are a share of all."""
+    return np.append(with_zeros(0, n), np.full(round(n * share / (1 - share)), x))
+
+
+def path_of_location(x, highest, lowest=1.01):
+    """Location for shapes between lowest and highest, as the share of outliers at x grows to 20%."""
+    at, bounds = [0.0, 0.0, math.log(lowest - 1)], [(-1, x), (-3, 5), (math.log(lowest - 1), math.log(highest - 1))]
+    for share in (0, 0.05, 0.1, 0.15, 0.2):
+        e = with_outliers(x, share)
+        cost = lambda p, e=e: loss_of(e - p[0], 1 + math.exp(p[2]), p[1])  # noqa: E731
+        at = optimize.minimize(cost, at, method="L-BFGS-B", bounds=bounds).x
+    return at[0]
+
+
+def huber_with_mad(e):
+    mad = np.median(abs(e - np.median(e))) / stats.norm.ppf(0.75)
+    return optimize.brentq(lambda t: np.clip((e - t) / mad, -1.345, 1.345).mean(), -1, 60)
+
+
+# %%
+places = np.geomspace(0.5, 30, 45)
+curves = {
+    "Huber, MAD": ("huber", [huber_with_mad(with_outliers(x, 0.2)) for x in places]),
+    "median": ("l1", [np.median(with_outliers(x, 0.2)) for x in places]),
+    "α = 2": ("cauchy", [path_of_location(x, 2.0, 2.0) for x in places]),
+    "α ≤ 3": ("alcl_shape_frozen", [path_of_location(x, 3.0) for x in places]),
+    "ALCL": ("alcl", [path_of_location(x, 100.0) for x in places]),
+}
+fig, ax = plt.subplots(figsize=(5.6, 3.2))
+for name, (method, values) in curves.items():
+    _ = ax.plot(places, values, **figures.style(method) | {"label": name})
+_ = ax.set(xscale="log", xlim=(0.5, 30), xlabel="place of 20% of outliers, N(0, 1) data", ylabel="bias of the location")
+_ = ax.set_title("A learned shape follows near outliers; a cap of 3 does not")
+_ = figures.direct_label(ax)
+_ = figures.save(fig, "fig03d_bias", notebook="03_adaptation")
+top = {name: max(values) for name, (_, values) in curves.items()}
+print({name: round(float(value), 2) for name, value in top.items()})
+assert top["ALCL"] > 2 * max(top["α = 2"], top["α ≤ 3"])
+
+# %% [markdown]
+# ## 4 · What joint learning costs the network under symmetric noise
 #
 # To first order, nothing. Usually nuisance parameters that are estimated add variance and pass on their own outliers.
 # Let $F$ be the distribution of the noise, **not** necessarily in the family. Write $\theta = (\alpha, \log\beta)$,
@@ -395,7 +523,7 @@ print(pd.DataFrame(columns, index=[f"{x:g}" for x in points.tolist()]).round(2))
 # wrongly by hand has a larger variance than a learned one, except under Laplace noise.
 
 # %% [markdown]
-# ## 4 · And under asymmetric noise?
+# ## 5 · And under asymmetric noise?
 #
 # Everything in A7 rests on symmetry. Noise on images often has none: an impulse can only brighten a black pixel.
 #
@@ -502,6 +630,8 @@ assert abs(share / wanted - 1) < 0.3
 # | Is the influence on the output bounded? | in the targets, under symmetric noise; not in the inputs | A2, A7, A8 |
 # | And on shape and scale? | on the shape no; on the scale only while the shape is known | A2, A7 |
 # | When does the scale collapse? | fixed shape: exactly if $z > 1 - 1/(\kappa\alpha)$; learned shape: earlier | A4 |
+# | What is joint maximum likelihood? | a maximum over a bounded set: there is no global one | Section 3, J1, J2 |
+# | What does a learned scale give? | one optimum at $\alpha = 2$: no start is trapped | Section 3, J3 |
 # | What does learning shape and scale cost? | nothing to first order under symmetric noise | A7 |
 #
 # From appendix [A4_adaptation](A4_adaptation.ipynb): noise that is not clipped and a floor on the scale prevent
