@@ -40,7 +40,7 @@
 # | `-p dataset digits_rgb -p level low` | 23 |
 # | `-p dataset mnist -p level high` | 116 |
 # | the same with `-p methods gcl` (MSE, GCL and ALCL) | 51 |
-# | `-p dataset cifar10 -p level high` | 208 |
+# | `-p dataset cifar10 -p level high`, or `gtsrb` | 210 |
 
 # %% tags=["parameters"]
 dataset = "digits"  # digits, digits_rgb; with mirrors or downloads: mnist, fashion_mnist, cifar10, svhn, gtsrb
@@ -344,6 +344,7 @@ named = {"mse", *gcl, "alcl", "clean", most, least}  # in colour and with a labe
 course = results["alcl"][2].parameters
 ways = ["rises" if course[name][-1] > course[name][0] else "falls" for name in ("alpha", "beta")]
 
+# %%
 fig = plt.figure(figsize=(7.4, 4.2))
 axes = fig.subplot_mosaic([["psnr", "alpha"], ["psnr", "beta"]], width_ratios=[1.25, 1])
 for key, (_, _, history, quality) in results.items():
