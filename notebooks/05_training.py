@@ -40,7 +40,7 @@
 # | `-p dataset digits_rgb -p level low` | 23 |
 # | `-p dataset mnist -p level high` | 116 |
 # | the same with `-p methods gcl` (MSE, GCL and ALCL) | 51 |
-# | `-p dataset cifar10 -p level high` | 208 |
+# | `-p dataset cifar10 -p level high`, or `gtsrb` | 210 |
 
 # %% tags=["parameters"]
 dataset = "digits"  # digits, digits_rgb; with mirrors or downloads: mnist, fashion_mnist, cifar10, svhn, gtsrb
@@ -340,10 +340,11 @@ def adaptive(key, course):
 final = pd.Series({key: result[3][-1] for key, result in results.items() if key != "clean"})
 most, least = final.idxmax(), final.idxmin()
 gcl = [key for key in results if labels[key].startswith("GCL")]
-named = {"mse", *gcl, "alcl", "clean", most, least}  # in colour and with a label; the rest in gray, under one
+named = {"mse", *gcl, "alcl", "clean", most, least}  # in colour and with a label; the rest in gray
 course = results["alcl"][2].parameters
-ways = ["rises" if course[name][-1] > course[name][0] else "falls" for name in ("alpha", "beta")]
+ways = ["higher" if course[name][-1] > course[name][0] else "lower" for name in ("alpha", "beta")]
 
+# %%
 fig = plt.figure(figsize=(7.4, 4.2))
 axes = fig.subplot_mosaic([["psnr", "alpha"], ["psnr", "beta"]], width_ratios=[1.25, 1])
 for key, (_, _, history, quality) in results.items():
@@ -354,7 +355,7 @@ for key, (_, _, history, quality) in results.items():
 others = f" (gray: {len(set(results) - named)} other losses)" if set(results) - named else ""
 _ = axes["psnr"].set(xlabel=f"epoch{others}", ylabel="PSNR on clean test images (dB)")
 _ = axes["psnr"].set_title(f"{labels[most]} recovers most, {labels[least]} least")
-_ = axes["alpha"].set(ylabel="shape α", title=f"ALCL's shape {ways[0]}, its scale {ways[1]}", xticklabels=[])
+_ = axes["alpha"].set(ylabel="shape α", title=f"ALCL's shape ends {ways[0]}, its scale {ways[1]}", xticklabels=[])
 _ = axes["beta"].set(xlabel="epoch", ylabel="scale β", ylim=(0, None))
 for ax in axes.values():
     _ = figures.direct_label(ax)
