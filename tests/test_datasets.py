@@ -8,7 +8,6 @@ import pickletools
 import shutil
 import socket
 import struct
-import time
 import zipfile
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
@@ -573,9 +572,7 @@ def test_illegal_splits_name_what_is_wrong(n, g, error, name):
 def test_real_mirror(name):
     if not REAL_ROOT or not Path(REAL_ROOT, f"{name}.npz").exists():
         pytest.skip(f"no mirror of {name} in $ALCL_DATA")
-    start = time.perf_counter()
     data = load_dataset(name, REAL_ROOT)
-    assert time.perf_counter() - start < 10
     assert (
         data.x_train.shape[1:]
         == data.x_test.shape[1:]
