@@ -1,6 +1,7 @@
 # The only entry point. `make` alone prints help.
 #
 #   make figures PROFILE=paper      train whatever the full grid has no record of, then draw
+#   make notebooks/06_benchmark.ipynb    one notebook, if it or what it depends on has changed
 #   make setup PYTHON=python3.12    another interpreter
 #
 # Setup is a virtual environment from the lock file, unless a conda environment is active (environment.yml) or VENV=none.
@@ -15,7 +16,6 @@ VENV    ?= .venv
 JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
 PROFILE ?= live
 FRESH   ?=
-NOTEBOOKS ?=
 RECORDS ?= paper_figures/records
 BACKEND ?= loky
 SCHEDULER ?=
@@ -40,8 +40,8 @@ export PYTHONHASHSEED := 0
 # glibc hands a training step's activations back to the system and faults them in again at the next step: up to a third
 # of the time of the small convolutional networks. Not so for bench and test, which measure memory as users see it. Other
 # C libraries do not read these. More than this and joblib takes what a worker keeps for a leak, and starts it anew.
-figures runs studies: export MALLOC_MMAP_THRESHOLD_ := 33554432
-figures runs studies: export MALLOC_TRIM_THRESHOLD_ := 268435456
+figures runs studies %.ipynb: export MALLOC_MMAP_THRESHOLD_ := 33554432
+figures runs studies %.ipynb: export MALLOC_TRIM_THRESHOLD_ := 268435456
 
 .PHONY: help setup figures test test-deep test-oldest oldest runs studies notebooks check audit bench lock clean mutants determinism
 
@@ -56,13 +56,35 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 
 setup: $(READY)  ## the virtual environment from the lock file, once; every target calls it when needed
 
-figures: $(READY)  ## execute every notebook and write all of paper_figures/ (PROFILE=paper trains the full grid first)
+figures: $(READY)  ## execute what has changed and write all of paper_figures/ (PROFILE=paper trains the full grid first)
 ifneq ($(PROFILE),live)
 	$(PY) -m alcl.experiments --profile $(PROFILE) --records $(RECORDS) --jobs $(JOBS) $(CLUSTER) $(if $(FRESH),--fresh)
 endif
-	$(PY) -m alcl.bench --draw
-	$(PY) notebooks/execute.py --jobs $(JOBS) $(NOTEBOOKS)
-	$(PY) -m alcl.readme
+	+$(MAKE) --no-print-directory --keep-going --jobs $(JOBS) README.md
+
+# Executed backwards: the long ones have high numbers, and begun first they leave no core idle at the end. But the last
+# one, on the claims and the figures, reads all the others.
+EXECUTED := $(patsubst %.py,%.ipynb,$(shell ls -r notebooks/[0-9A][0-9]_*.py))
+CLAIMS   := $(filter %_figures.ipynb,$(EXECUTED))
+READERS  := $(patsubst %.py,%.ipynb,$(shell grep -lw '^[^#]*records' notebooks/[0-9A][0-9]_*.py))
+RUNS     := $(wildcard $(RECORDS)/*.json $(RECORDS)/*.jsonl)
+COSTS    := paper_figures/table11_speed.md
+
+# Whether there is anything to do is decided by checksums, not by times, which mean nothing after a checkout.
+IF_CHANGED = @$(PY) notebooks/if_changed.py $@ $(filter-out FORCE,$^) --
+FORCE:
+.PRECIOUS: %.ipynb README.md $(COSTS)
+
+notebooks/%.ipynb: notebooks/%.py FORCE | $(READY)
+	$(IF_CHANGED) $(PY) notebooks/execute.py $<
+$(READERS): $(RUNS)
+$(CLAIMS): $(filter-out $(CLAIMS),$(EXECUTED)) $(COSTS)
+
+$(COSTS): alcl/bench.py $(RUNS) FORCE | $(READY)
+	$(IF_CHANGED) $(PY) -m alcl.bench --draw
+
+README.md: alcl/readme.py $(EXECUTED) $(COSTS) $(RUNS) $(wildcard paper_figures/*.csv) FORCE | $(READY)
+	$(IF_CHANGED) $(PY) -m alcl.readme
 
 notebooks: figures  ## the same: notebooks are executed, paired and their figures written together
 

@@ -351,121 +351,181 @@ def test_gate_figures(tmp_path):
     assert unlisted(path, {"fig01_x": entry}) == ["a figure's name is not written out"]
 
 
-# ------------------------------------------------------------ the tool that executes them
+# ------------------------------------------------------------ how they are executed
 
 
-@pytest.fixture
-def workshop(tmp_path):
-    """A folder with the tool and three small notebooks, the second of which fails."""
-    folder = tmp_path / "notebooks"
-    folder.mkdir()
-    shutil.copy(FOLDER / "execute.py", folder)
-    (folder / "01_good.py").write_text(GOOD + "open('record', 'w').close()\n")
-    (folder / "02_bad.py").write_text(HEADER + "# %%\nx = 1\n\n# %%\nassert x == 2, 'one is not two'\n")
-    (folder / "03_figures.py").write_text(HEADER + "# %%\nopen('record').close()\n")
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory):
+    """A checkout with the Makefile, the tools, three small notebooks and, of the package, what the Makefile calls."""
+    folder = tmp_path_factory.mktemp("work shop")
+    (folder / "notebooks").mkdir()
+    for name in ("Makefile", "requirements.lock", "notebooks/execute.py", "notebooks/if_changed.py"):
+        shutil.copy(ROOT / name, folder / name)
+    for module in re.findall(r"-m (alcl[.a-z_]*)", (folder / "Makefile").read_text()):
+        path = folder.joinpath(*module.split(".")).with_suffix(".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        (path.parent / "__init__.py").touch()
+    (folder / "paper_figures" / "records").mkdir(parents=True)
+    (folder / "paper_figures" / "records" / "a.jsonl").touch()
+    (folder / "notebooks" / "01_good.py").write_text(GOOD + "open('done', 'w').close()\n")
+    (folder / "notebooks" / "02_bad.py").write_text(HEADER + "# %%\nx = 1\n\n# %%\nassert x == 2, 'one is not two'\n")
+    # of which the last can only be executed after the first
+    (folder / "notebooks" / "03_figures.py").write_text(HEADER + "# %%\nopen('done').close()\n")
     return folder
 
 
-def execute(folder, *arguments, **environment):
-    command = [sys.executable, str(folder / "execute.py"), *arguments]
-    clean = {key: text for key, text in os.environ.items() if key not in ("ALCL_FIGURES", "TQDM_DISABLE")}
-    return subprocess.run(command, capture_output=True, text=True, env=clean | environment, cwd=folder.parent)
+def make(folder, *targets):
+    environment = {
+        key: text
+        for key, text in os.environ.items()
+        if key not in ("ALCL_FIGURES", "TQDM_DISABLE") and not key.startswith(("MAKE", "MFLAGS"))
+    }
+    command = ["make", "VENV=none", f"PYTHON={sys.executable}", "JOBS=2", *targets]
+    environment["MPLBACKEND"] = "Agg"  # which may not reach the notebooks
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
 
 
-def names(folder):
-    return sorted(path.name for path in folder.iterdir() if path.suffix == ".ipynb" or path.name.startswith("."))
+def executed(done):
+    """The notebooks that a call of make executed, in order."""
+    return re.findall(r"^notebooks/(\w+).ipynb: [\d.]+ s$", done.stdout, re.MULTILINE)
 
 
-def test_failure_is_named_and_leaves_the_committed_notebook(workshop):
-    (workshop / "02_bad.ipynb").write_text(before := nbformat.writes(nbformat.v4.new_notebook()))
-    done = execute(workshop)
-    assert done.returncode == 1
-    assert "execute.py: 02_bad, cell 3 (In [2]): AssertionError: one is not two" in done.stderr
-    assert "execute.py: failed: 02_bad, 03_figures" in done.stderr  # the figures wait for all the others
-    assert (workshop / "02_bad.ipynb").read_text() == before
-    assert names(workshop) == ["01_good.ipynb", "02_bad.ipynb"]
-    assert "01_good" in done.stdout
+def test_make_figures(workshop, tmp_path):
+    """From nothing, with a notebook that fails, after it is mended, with nothing changed, and from nothing again."""
+    folder = workshop / "notebooks"
+    good, bad, last = (folder / f"{name}.ipynb" for name in ("01_good", "02_bad", "03_figures"))
+    bad.write_text(before := nbformat.writes(nbformat.v4.new_notebook()))
+    done = make(workshop, "figures")
+    assert done.returncode != 0
+    assert executed(done) == ["01_good"]
+    assert f"{folder}/02_bad.py: cell 3 failed: AssertionError: one is not two" in done.stderr
+    assert bad.read_text() == before
+    assert not last.exists()  # it waits for all the others
 
-
-def test_executed_notebooks_pass_the_gates_and_do_not_change_when_run_again(workshop, tmp_path):
-    (workshop / "02_bad.py").unlink()
-    path = workshop / "01_good.ipynb"
-    states = []
-    for _ in range(2):
-        done = execute(workshop, MPLBACKEND="Agg")
-        assert done.returncode == 0, done.stderr
-        assert done.stderr == ""  # no progress bar where nobody watches
-        states.append([path.read_bytes(), (workshop / "03_figures.ipynb").read_bytes()])
-        (workshop / "record").unlink()  # else the second round could run in the wrong order
-    assert states[0] == states[1]
+    text = json.loads(good.read_text())["cells"][-1]["outputs"][0]["text"]
+    assert text == ["seeds 2\n", f"{folder}\n"]
+    assert good.stat().st_mtime_ns == good.with_suffix(".py").stat().st_mtime_ns
     (tmp_path / "copy").mkdir()
-    checks = [unexecuted(path), header_gaps(path), out_of_sync(path.with_suffix(".py"), tmp_path / "copy")]
+    checks = [unexecuted(good), header_gaps(good), out_of_sync(good.with_suffix(".py"), tmp_path / "copy")]
     assert checks == [[], [], []]
-    assert [problem for problem in volatile(path) if str(tmp_path) not in problem] == []
-    assert nbformat.read(path, 4).cells[-1].outputs[0].text == f"seeds 2\n{workshop}\n"
-    assert "version" not in nbformat.read(path, 4).metadata.language_info
-    assert path.stat().st_mtime_ns == path.with_suffix(".py").stat().st_mtime_ns
-    assert names(workshop) == ["01_good.ipynb", "03_figures.ipynb"]
+    assert [problem for problem in volatile(good) if str(folder).split()[0] not in problem] == []
+    assert "version" not in nbformat.read(good, 4).metadata.language_info
 
+    source = HEADER + "# %%\nrecords = 2\nimport ipykernel\n\nassert 'ipc' in ipykernel.get_connection_info()\n"
+    bad.with_suffix(".py").write_text(source)
+    done = make(workshop, "figures")
+    assert (done.returncode, executed(done)) == (0, ["02_bad", "03_figures"])
 
-def test_other_parameters_go_elsewhere_with_their_figures(workshop, tmp_path):
-    source = GOOD.replace("os.getcwd()", "os.environ['ALCL_FIGURES']")
-    (workshop / "01_good.py").write_text(source)
-    done = execute(workshop, "01", "-p", "seeds", "5", "--out", "other")
-    assert done.returncode == 0, done.stderr
-    assert names(workshop) == []
-    (cell,) = [cell for cell in nbformat.read(tmp_path / "other" / "01_good.ipynb", 4).cells if cell.get("outputs")]
-    assert cell.outputs[0].text == f"seeds 5\n{tmp_path / 'other' / 'paper_figures'}\n"
+    for path in workshop.rglob("*.*"):
+        os.utime(path)  # as a checkout does
+    assert executed(make(workshop, "figures")) == []
+
+    recipes = make(workshop, "-n", "figures").stdout.splitlines()
+    readers = {line.split()[2] for line in recipes if "records/a.jsonl" in line}
+    assert readers >= {"notebooks/02_bad.ipynb", "README.md"}
+    assert readers.isdisjoint({"notebooks/01_good.ipynb", "notebooks/03_figures.ipynb"})
+
+    files, state = {path.name for path in folder.iterdir()}, good.read_bytes()
+    shutil.rmtree(workshop / "build")  # which no clone has
+    assert executed(make(workshop, "notebooks/01_good.ipynb")) == ["01_good"]
+    assert good.read_bytes() == state
+    assert {path.name for path in folder.iterdir()} == files
 
 
 @pytest.fixture
-def tool(workshop):
-    spec = importlib.util.spec_from_file_location("execute", workshop / "execute.py")
+def remade(tmp_path):
+    """A function that says whether `command` (the shell's) is run for a target of a small checkout."""
+    folder = tmp_path / "check out"
+    files = {
+        "requirements.lock": "",
+        "data.csv": "",
+        "notebooks/if_changed.py": (FOLDER / "if_changed.py").read_text(),
+        "notebooks/01_a.py": "from alcl import loss\nimport alcl.runs.sweep\nx = 1.5, 'x.py', b'', None\n",
+        "notebooks/01_a.ipynb": "",
+        "notebooks/02_b.py": "",
+        "alcl/__init__.py": "lazy = 'noise'\n",
+        "alcl/loss.py": "def f():\n    from .functional import f\n",
+        "alcl/functional.py": "",
+        "alcl/noise.py": "",
+        "alcl/other.py": "import alcl.loss\n",
+        "alcl/runs/__init__.py": "",
+        "alcl/runs/sweep.py": "from .. import losses\nfrom ..related.labels import y\nopen('words.json')\n",
+        "alcl/runs/words.json": "",
+        "alcl/related/labels.py": "",
+        "paper_figures/fig01_x.pdf": "",
+        "paper_figures/fig02_y.pdf": "",
+        "paper_figures/manifest.json": json.dumps(
+            {
+                "fig01_x": {"notebook": "01_a", "files": ["fig01_x.pdf"]},
+                "fig02_y": {"notebook": "02_b", "files": ["fig02_y.pdf"]},
+            }
+        ),
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    spec = importlib.util.spec_from_file_location("if_changed", folder / "notebooks" / "if_changed.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+
+    def remade(command="true", code=0):
+        (folder / "ran").unlink(missing_ok=True)
+        command = ["sh", "-c", f"touch ran; {command}"]
+        assert module.main(["notebooks/01_a.ipynb", "notebooks/01_a.py", "data.csv", "--", *command]) == code
+        return (folder / "ran").exists()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("ALCL_FIGURES", raising=False)
+        yield remade
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    "name",
     [
-        (["04"], "no notebook, or more than one, is called '04'; there are: 01_good, 02_bad, 03_figures"),
-        (["0"], "no notebook, or more than one, is called '0'"),
-        (["-p", "seeds", "3"], "-p needs --out DIR"),
-        (["-p", "seeds", "3", "--out", "HERE"], "--out: must be another folder"),
-        (
-            ["-p", "sedes", "3", "--out", "x"],
-            "-p: no notebook has a parameter 'sedes'. Parameters are 01_good: seeds; 02_bad: none; 03_figures: none",
-        ),
-        (["02", "-p", "seeds", "3", "--out", "x"], "-p: no notebook has a parameter 'seeds'"),
+        "notebooks/01_a.py",
+        "notebooks/01_a.ipynb",
+        "data.csv",
+        "requirements.lock",
+        "alcl/__init__.py",
+        "alcl/loss.py",
+        "alcl/functional.py",
+        "alcl/noise.py",
+        "alcl/runs/__init__.py",
+        "alcl/runs/sweep.py",
+        "alcl/runs/words.json",
+        "alcl/related/labels.py",
+        "paper_figures/fig01_x.pdf",
     ],
 )
-def test_bad_arguments_get_one_line_before_anything_runs(tool, workshop, capsys, arguments, message):
-    assert tool.main([str(workshop) if text == "HERE" else text for text in arguments]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith(f"execute.py: {message}")
-    assert error.count("\n") == 1
-    assert names(workshop) == []
+def test_what_a_notebook_depends_on_and_what_it_made(remade, name):
+    assert remade()
+    assert not remade()
+    before = Path(name).read_text()
+    Path(name).write_text(before + "#")
+    assert remade()
+    assert not remade()
+    Path(name).unlink()
+    if name != "notebooks/01_a.py":
+        assert remade()
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("3", 3),
-        ("1e-3", 1e-3),
-        ("true", True),
-        ("None", None),
-        ("paper", "paper"),
-        ("['mse']", ["mse"]),
-        ("a b", "a b"),
-    ],
-)
-def test_parameter_values_are_read_as_typed(tool, text, value):
-    assert tool.value(text) == value
-    assert type(tool.value(text)) is type(value)
+@pytest.mark.parametrize("name", ["alcl/other.py", "notebooks/02_b.py", "paper_figures/fig02_y.pdf"])
+def test_what_a_notebook_does_not_depend_on(remade, name):
+    assert remade()
+    Path(name).write_text("#")
+    assert not remade()
 
 
-@pytest.mark.parametrize("text", ["01", "01_good", "01_good.py", "notebooks/01_good.ipynb"])
-def test_notebooks_can_be_named_in_several_ways(tool, text):
-    assert tool.select([text]) == ["01_good"]
-    assert tool.select([]) == ["01_good", "02_bad", "03_figures"]
+def test_a_command_that_fails_is_run_again_and_so_is_one_whose_source_was_edited_meanwhile(remade):
+    assert remade("exit 3", code=3)
+    assert remade("echo '#' >> alcl/loss.py; echo 1 >> notebooks/01_a.ipynb")
+    assert remade()
+    assert not remade()
+
+
+def test_figures_that_go_elsewhere_are_made_there(remade, monkeypatch, tmp_path):
+    assert remade()
+    monkeypatch.setenv("ALCL_FIGURES", str(tmp_path / "other"))
+    assert remade()
