@@ -26,7 +26,7 @@ ifneq ($(CONDA_PREFIX),)
   VENV := none
 endif
 ifeq ($(VENV),none)
-  PY    := $(PYTHON)
+  PY    := "$(PYTHON)"
   READY :=
 else
   PY    := $(VENV)/bin/python
@@ -49,7 +49,7 @@ help:  ## print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: requirements.lock pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	"$(PYTHON)" -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
@@ -100,7 +100,7 @@ studies: $(READY)  ## noisy labels, noisy inputs and the studies beyond the pape
 # nbval runs the committed notebooks and compares tagged outputs; their figures go to build/, not over the committed ones.
 test: $(READY)  ## unit and property tests, the gates, and nbval over every notebook
 	$(PY) -m pytest tests -n $(JOBS) --dist loadscope
-	TQDM_DISABLE=1 OMP_NUM_THREADS=1 ALCL_FIGURES=$(CURDIR)/build/nbval_figures \
+	TQDM_DISABLE=1 OMP_NUM_THREADS=1 ALCL_FIGURES="$(CURDIR)/build/nbval_figures" \
 	  $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 300 -p no:cacheprovider -n $(JOBS) --dist loadscope notebooks
 
 test-deep: $(READY)  ## the property tests with 10,000 examples each (hours)
@@ -113,17 +113,17 @@ oldest:
 	@sed -n '/^dependencies = \[/,/^\]/s/.*"\([a-z-]*\)>=\([0-9.]*\)".*/\1==\2/p' pyproject.toml
 
 test-oldest:  ## the tests of alcl with the oldest supported dependencies (PYTHON=, 3.10 to 3.12), in an environment of its own
-	$(PYTHON) -m venv $(OLDEST)
+	"$(PYTHON)" -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check $$($(MAKE) --silent oldest) \
 	  pytest hypothesis mpmath sympy packaging nbformat nbclient jupytext papermill ipykernel
 	$(OLDEST)/bin/python -m pip check
-	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) $(OLDEST)/bin/python -m pytest -p no:cacheprovider $(LIBRARY)
+	OMP_NUM_THREADS=1 PYTHONPATH="$(CURDIR)" $(OLDEST)/bin/python -m pytest -p no:cacheprovider $(LIBRARY)
 
 mutants: $(READY)  ## write tests/mutants.md: which check notices which mutant of the loss
-	PYTHONPATH=$(CURDIR) $(PY) tests/test_losses.py
+	PYTHONPATH="$(CURDIR)" $(PY) tests/test_losses.py
 
 determinism: $(READY)  ## measure what runs depend on beside their configuration (needs ALCL_DATA); the audit rests on it
-	PYTHONPATH=$(CURDIR) $(PY) tests/measure_determinism.py
+	PYTHONPATH="$(CURDIR)" $(PY) tests/measure_determinism.py
 
 check: $(READY)  ## lint, format, pip check, pairing of notebooks
 	$(PY) -m ruff check .

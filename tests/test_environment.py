@@ -1,6 +1,8 @@
 """pyproject.toml has ranges, requirements.lock pins, environment.yml installs them: the three agree."""
 
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from importlib.metadata import distributions
@@ -129,6 +131,18 @@ def test_make_oldest_names_the_lower_end_of_every_direct_dependency():
         requirement = Requirement(text)
         lower[requirement.name] = next(each.version for each in requirement.specifier if each.operator == ">=")
     assert oldest == lower
+
+
+def test_the_path_of_a_checkout_may_have_a_space_in_it(tmp_path):
+    folder = tmp_path / "a checkout"
+    folder.mkdir()
+    shutil.copy(ROOT / "Makefile", folder)
+    targets = ["test", "test-deep", "mutants", "determinism", "check", "audit", "bench", "runs", "studies"]
+    command = ["make", "-n", "VENV=none", f"PYTHON={folder}/python", *targets]
+    words = shlex.split(subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout)
+    mentioned = [word for word in words if str(tmp_path) in word]
+    assert len(mentioned) > len(targets)
+    assert [word for word in mentioned if str(folder) not in word] == []
 
 
 def test_pip_check_is_clean(locked_environment):
