@@ -2,11 +2,13 @@
 
 import re
 import sys
+import tempfile
 
 import nbformat
 import papermill
 import pytest
 from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
 
 import alcl.parameters
 from alcl.parameters import check_parameters
@@ -32,7 +34,11 @@ def notebook(folder):
 
 
 def execute(path, **parameters):
-    return papermill.execute_notebook(path, path.with_name("out.ipynb"), parameters=parameters, progress_bar=False)
+    """Streams in one piece, however busy the machine is; and no ports, which another kernel may take meanwhile."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
+        options = {"progress_bar": False, "start_timeout": 600, "coalesce_streams": True, "config": config}
+        return papermill.execute_notebook(path, path.with_name("out.ipynb"), parameters=parameters, **options)
 
 
 def test_misspelt_parameter_fails_through_papermill(tmp_path):
