@@ -99,12 +99,12 @@ studies: $(READY)  ## noisy labels, noisy inputs and the studies beyond the pape
 
 # nbval runs the committed notebooks and compares tagged outputs; their figures go to build/, not over the committed ones.
 test: $(READY)  ## unit and property tests, the gates, and nbval over every notebook
-	$(PY) -m pytest tests -n $(JOBS) --dist loadscope
+	$(PY) -m pytest tests -n $(JOBS) --dist loadscope --no-loadscope-reorder
 	TQDM_DISABLE=1 OMP_NUM_THREADS=1 ALCL_FIGURES="$(CURDIR)/build/nbval_figures" \
-	  $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 300 -p no:cacheprovider -n $(JOBS) --dist loadscope notebooks
+	  $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 1200 -p no:cacheprovider -n $(JOBS) --dist loadscope notebooks
 
 test-deep: $(READY)  ## the property tests with 10,000 examples each (hours)
-	HYPOTHESIS_PROFILE=deep $(PY) -m pytest tests -n $(JOBS) --dist loadscope
+	HYPOTHESIS_PROFILE=deep $(PY) -m pytest tests -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
 # The lower ends of pyproject's ranges, and what is needed to test with, which may be new.
 OLDEST := .venv-oldest

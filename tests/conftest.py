@@ -13,3 +13,10 @@ settings.register_profile(
 )
 settings.register_profile("deep", max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+#: Modules that take long. Begun first, none is left for the end, where one core would wait for another.
+LONG = ("test_sweeps_killed", "test_cluster", "test_notebooks", "test_losses", "test_interop", "test_figures")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.stem not in LONG)

@@ -39,7 +39,7 @@ def test_a_backend_that_is_not_installed_or_has_no_address(monkeypatch):
         experiments.check_backend("dask", None)
 
 
-def until(condition, seconds=120):
+def until(condition, seconds=600):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "the cluster did not come up"

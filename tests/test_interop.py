@@ -289,7 +289,7 @@ def worker(rank, rendezvous, results):
 
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
-        "gloo", init_method=rendezvous, rank=rank, world_size=WORLD, timeout=datetime.timedelta(seconds=120)
+        "gloo", init_method=rendezvous, rank=rank, world_size=WORLD, timeout=datetime.timedelta(seconds=600)
     )
     parallel = nn.parallel.DistributedDataParallel
     model, criterion = network(), CRITERIA["alcl_channels"]()
