@@ -307,12 +307,22 @@ for name in ("fig02_b", "fig01_a"):
 """
 
 
-def test_running_again_changes_no_byte_and_touches_no_file(folder):
-    states = []
-    for hash_seed, day in (("1", "1000000000"), ("2", "1500000000")):
-        # Another hash seed and another date, in another process: neither may show.
-        environment = os.environ | {"PYTHONHASHSEED": hash_seed, "SOURCE_DATE_EPOCH": day}
+def test_running_again_changes_no_byte_and_touches_no_file(folder, monkeypatch):
+    """Here, and in another process with another hash seed and another date: neither may show."""
+
+    def elsewhere():
+        environment = os.environ | {"PYTHONHASHSEED": "1", "SOURCE_DATE_EPOCH": "1500000000"}
         subprocess.run([sys.executable, "-c", SCRIPT], env=environment, check=True)
+
+    def here():
+        with plt.rc_context():
+            exec(SCRIPT, {})
+        plt.close("all")
+
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
+    states = []
+    for run in (here, elsewhere):
+        run()
         states.append({p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.iterdir() if p.suffix != ".lock"})
     files = {"fig01_a.pdf", "fig01_a.png", "fig02_b.pdf", "fig02_b.png", "manifest.json"}
     assert set(states[0]) == files  # beside the lock, which some versions of filelock write anew
@@ -405,10 +415,16 @@ def test_broken_manifest_is_reported_and_kept(figure, folder):
 
 
 def test_two_processes_saving_at_once_keep_both_entries(folder):
-    script = SCRIPT.replace('("fig02_b", "fig01_a")', '[f"fig{i:02d}_x" for i in range(START, START + 4)]')
-    workers = [subprocess.Popen([sys.executable, "-c", script.replace("START", str(start))]) for start in (10, 20)]
+    """Tables, which are written as figures are and sooner drawn."""
+    script = """
+import sys, pandas
+from alcl import figures
+for i in range(int(sys.argv[1]), int(sys.argv[1]) + 20):
+    figures.save_table(pandas.DataFrame({"a": [i]}), f"table{i}_x", notebook="01_x")
+"""
+    workers = [subprocess.Popen([sys.executable, "-c", script, start]) for start in ("10", "40")]
     assert [worker.wait() for worker in workers] == [0, 0]
-    names = sorted(f"fig{start + i}_x" for start in (10, 20) for i in range(4))
+    names = [f"table{i}_x" for i in (*range(10, 30), *range(40, 60))]
     assert list(json.loads((folder / "manifest.json").read_text())) == names
 
 

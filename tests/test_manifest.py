@@ -1,5 +1,6 @@
 """Every committed figure is accounted for: who drew it, from what, and that the file is the one that was drawn."""
 
+import functools
 import hashlib
 import json
 import re
@@ -45,6 +46,7 @@ def unlisted_files(folder):
 def broken_entries(folder, notebooks):
     """What the manifest says that is not so."""
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    digests_of = functools.cache(lambda path: RecordStore(path).digests())
     problems = []
     for name, entry in manifest.items():
         if not re.fullmatch(r"(fig|table)\d\d[a-z]?_[a-z0-9_]+", name):
@@ -62,7 +64,7 @@ def broken_entries(folder, notebooks):
             if not path.is_file():
                 problems.append(f"{name}: there are no records {study}")
                 continue
-            digests = RecordStore(path).digests()
+            digests = digests_of(path)
             if used["count"] > len(digests):
                 problems.append(f"{name}: drawn from {used['count']} records of {study}, which has {len(digests)}")
             # From a digest over a part of them one cannot tell which; over all, one can.

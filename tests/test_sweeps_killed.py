@@ -21,6 +21,7 @@ import json, os, random, resource, signal, sys, time, traceback, warnings
 import torch
 from alcl import experiments, records
 from alcl.experiments import method_run, sweep
+from alcl.models import make_model
 from alcl.records import RecordStore
 torch.set_num_threads(1)
 warnings.simplefilter("ignore")
@@ -29,6 +30,10 @@ experiments._commit()
 folder, kills = sys.argv[1], int(sys.argv[2])
 small = dict(epochs=1, n_train=128, n_validation=32, n_test=32)
 RUNS = [method_run(m, "digits", "high", seed, **small) for seed in range(8) for m in ("mse", "alcl", "cauchy")]
+
+# What a run imports when it comes to it, imported here: else each sweep would be killed at its imports.
+task = experiments.make_task(RUNS[0])
+experiments.evaluate(make_model("mlp", task.train_inputs.shape[1:], hidden=8, code=4, seed=0), task)
 
 # Records are written a few bytes at a time, as a kernel may, so that a kill can fall inside a line.
 write = os.write
@@ -68,11 +73,15 @@ KILLED = """
 rng, done, rounds = random.Random(3), 0, 0
 window = 4 * (time.perf_counter() - begin) / len(RUNS)
 while done < kills:
+    before = os.stat(path).st_size if os.path.exists(path := f"{folder}/killed{rounds}.jsonl") else 0
     pid = start(f"killed{rounds}")
     time.sleep(rng.uniform(0, window))
     os.kill(pid, signal.SIGKILL)
     code = finish(pid)
     assert code in (0, -signal.SIGKILL), code
+    if code and (not os.path.exists(path) or os.stat(path).st_size == before):
+        window *= 1.1  # it had written nothing, so that there was nothing to lose: such a kill does not count
+        continue
     done += code == -signal.SIGKILL
     rounds += code == 0  # it had finished: on with another store
 assert finish(start(f"killed{rounds}")) == 0  # resumed to the end
