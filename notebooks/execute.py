@@ -13,6 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.modules["rfc3987_syntax"] = None  # jsonschema would import it, for a second, to check what no notebook has
+
 import nbformat
 import papermill
 from jupytext.cli import jupytext
