@@ -172,6 +172,8 @@ def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows in the order of data sets and levels everywhere used, other columns by their values."""
     orders = {"dataset": list(DATASETS), "level": list(LEVELS)}
     by = [name for name in (*CELL, "method", "measure", "seed") if name in frame]
+    for name, order in orders.items():  # data sets of one's own come last
+        orders[name] = order + sorted(set(frame[name]) - set(order)) if name in frame else order
     key = lambda column: column.map(orders[column.name].index) if column.name in orders else column  # noqa: E731
     return frame.sort_values(by, key=key, kind="stable", ignore_index=True)
 

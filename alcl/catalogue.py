@@ -1,10 +1,29 @@
-"""Every residual loss by its name: what experiments, and anyone's own comparison, choose from."""
+"""Every residual loss by its name: what experiments, and anyone's own comparison, choose from.
+
+A loss of one's own becomes one of them by one call:
+
+    from alcl.catalogue import register_loss
+    register_loss("smooth_l1", torch.nn.SmoothL1Loss, {"beta": 0.1}, label="smooth L1")
+
+From then on `make_loss("smooth_l1", beta=0.3)` makes it, `alcl.experiments` has a method of that name with these
+options, and `alcl.figures` draws it, in grey if no colour is given. Sweeps tell their worker processes: a loss that is
+defined in a notebook or script goes along whole, one of a module is imported there by name. `load_losses` makes the
+calls that a file of one's own holds, for command lines and papermill.
+"""
 
 from __future__ import annotations
 
+import functools
+import importlib
 import inspect
+import re
+import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
+
+from torch import nn
 
 from . import comparators, losses
 from .losses import ResidualLoss
@@ -29,8 +48,125 @@ LOSSES: dict[str, Callable[..., ResidualLoss]] = {
 }
 
 
+@dataclass(frozen=True)
+class OwnLoss:
+    """A loss that `register_loss` was given; its arguments."""
+
+    name: str
+    factory: Callable[..., nn.Module]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    label: str | None = None
+    color: str | None = None
+
+
+#: The losses that were registered, in their order.
+OWN: dict[str, OwnLoss] = {}
+_followers: list[Callable[[OwnLoss], None]] = []
+_loaded: set[str] = set()
+#: Names that mean something else where methods are chosen; those that begin with "alcl" are also this package's.
+_RESERVED = ("all", "clean", "gcl_kept", "other")
+
+
+def register_loss(
+    name: str,
+    factory: Callable[..., nn.Module],
+    options: Mapping[str, Any] | None = None,
+    *,
+    label: str | None = None,
+    color: str | None = None,
+) -> None:
+    """Make a loss of one's own known to this catalogue, to experiments and to figures.
+
+    Records know a loss by its name and options alone. A loss whose code has changed needs another name, or its runs
+    are taken to be done.
+
+    Args:
+        name: lower-case letters, digits and "_"; no name of a loss or method that comes with this package, and none
+            that begins with "alcl". To register a name of one's own again is to replace it.
+        factory: factory(**options) is a module whose forward(input, target) is a scalar: most simply a class. An
+            `alcl.losses.ResidualLoss` needs only its `rho`.
+        options: of the method called `name`; JSON values. Other ones can still be given to `make_loss` and `Run`.
+        label: in figures; default: the name. color: likewise, anything that matplotlib knows; default: a grey.
+
+    Raises:
+        ValueError: an illegal or taken name, options that the factory does not take or refuses.
+        TypeError: a factory that cannot be called, or makes no module.
+    """
+    if not isinstance(name, str) or not re.fullmatch("[a-z][a-z0-9_]*", name):
+        raise ValueError(f"name must be lower-case letters, digits and '_', a letter first; got {name!r}")
+    if name in _RESERVED or name.startswith("alcl") or (name in LOSSES and name not in OWN):
+        raise ValueError(f"name: {name!r} is taken by a loss or method of this package; take another one")
+    if not callable(factory):
+        raise TypeError(f"factory must be a class or function that makes the loss; got {type(factory).__name__}")
+    loss = chosen({name: factory}, name, options or {})
+    if not isinstance(loss, nn.Module):
+        raise TypeError(f"factory must make a torch.nn.Module; it made a {type(loss).__name__}")
+    if color is not None:
+        from matplotlib.colors import is_color_like  # here: who draws nothing needs no matplotlib
+
+        if not is_color_like(color):
+            raise ValueError(f"color must be one that matplotlib knows; got {color!r}")
+    _announce(OwnLoss(name, factory, dict(options or {}), label, color))
+
+
+def _announce(loss: OwnLoss) -> None:
+    """Enter a loss that has been checked, here or in another process."""
+    LOSSES[loss.name] = loss.factory
+    OWN[loss.name] = loss
+    for follower in _followers:
+        follower(loss)
+
+
+def follow(follower: Callable[[OwnLoss], None]) -> Callable[[OwnLoss], None]:
+    """Call `follower` with every loss that is registered, now or later; a decorator."""
+    _followers.append(follower)
+    for loss in OWN.values():
+        follower(loss)
+    return follower
+
+
+def carrying(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` with the losses that are registered now, which it registers in the process where it is called."""
+    return functools.partial(_call_with, tuple(OWN.values()), function) if OWN else function
+
+
+def _call_with(own: tuple[OwnLoss, ...], function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    for loss in own:
+        _announce(loss)
+    return function(*arguments, **options)
+
+
+def load_losses(where: str | Path) -> list[str]:
+    """Import a Python file (by its path, ending in .py) or module (by its name) that calls `register_loss`.
+
+    The file's folder goes to the front of `sys.path`, so that worker processes on this machine find it too; on a
+    cluster it must be importable. Returns the names of all losses of one's own.
+
+    Raises:
+        ValueError: there is no such file or module, or it registers nothing.
+    """
+    before, name, path = dict(OWN), str(where), None
+    if name.endswith(".py"):
+        path = Path(name).expanduser().resolve()
+        if not path.is_file():
+            raise ValueError(f"losses: there is no file {path}")
+        name = path.stem
+        if str(path.parent) not in sys.path:
+            sys.path.insert(0, str(path.parent))
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"losses: cannot import {name!r} ({error})") from error
+    if path is not None and path != Path(module.__file__ or "").resolve():
+        raise ValueError(f"losses: another module is called {name!r} ({module.__file__}); give {path} another name")
+    if before == OWN and name not in _loaded:
+        raise ValueError(f"losses: {where} registers no loss; it must call alcl.catalogue.register_loss")
+    _loaded.add(name)
+    return list(OWN)
+
+
 def make_loss(name: str, **options) -> ResidualLoss:
-    """The loss called `name` (a key of `LOSSES`) with its constructor's options.
+    """The loss called `name` (a key of `LOSSES`) with its constructor's options; any module, if it is one's own.
 
     Raises:
         ValueError: unknown name, or an option that this loss does not take, or an illegal value.
@@ -44,6 +180,6 @@ def chosen(catalogue: Mapping[str, Callable[..., Loss]], name: str, options: Map
         raise ValueError(f"loss must be one of {', '.join(catalogue)}; got {name!r}")
     legal = inspect.signature(catalogue[name]).parameters
     unknown = [option for option in options if option not in legal]
-    if unknown:
+    if unknown and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in legal.values()):
         raise ValueError(f"loss {name!r} takes {', '.join(legal)}; got {', '.join(unknown)}")
     return catalogue[name](**options)

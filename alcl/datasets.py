@@ -12,31 +12,54 @@ for, in this order:
 
 Rows are in an order that mixes the classes, so that the first n of them are a fair sample.
 
+Anyone's own images are loaded by the path of their ``.npz`` in place of a name. It holds the same arrays, of any size;
+shape and classes are read from it (labels 0 to K - 1), and its rows should be mixed too. Such a data set is known by
+its content: its name is ``faces.npz@1f2e3d4c5b6a7988``, the file's name and the beginning of the checksum, and by that
+name it is found again where it was last seen, in the working directory, or in ``root``, wherever that is.
+
 ``root`` is the argument, else ``$ALCL_DATA``, else ``alcl`` in the user's cache directory.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import math
 import os
 import pickle
 import re
-from dataclasses import dataclass
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from filelock import FileLock
 from torch import Tensor
 
-__all__ = ["DATASETS", "Dataset", "DatasetSpec", "data_root", "load_dataset", "split_validation"]
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "DatasetSpec",
+    "data_root",
+    "dataset_name",
+    "dataset_spec",
+    "is_own",
+    "load_dataset",
+    "split_validation",
+]
 
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """What a data set must look like: image shape (H, W) or (H, W, 3), number of classes, official row counts."""
+    """What a data set must look like: image shape (H, W) or (H, W, 3), number of classes, official row counts.
+
+    Of one's own data set: what it does look like.
+    """
 
     image_shape: tuple[int, ...]
     classes: int
@@ -90,23 +113,25 @@ def data_root(root: str | os.PathLike | None = None) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "alcl"
 
 
-def load_dataset(name: str, root: str | os.PathLike | None = None, *, download: bool = False) -> Dataset:
-    """Load a data set by name.
+def load_dataset(name: str | os.PathLike, root: str | os.PathLike | None = None, *, download: bool = False) -> Dataset:
+    """Load a data set by name, or from a file of one's own.
 
     Args:
         name: one of `DATASETS`. `digits` (8x8 gray) and `digits_rgb` (8x8 colour) come with scikit-learn and
-            need no file; the others are benchmarks.
+            need no file; the others are benchmarks. Or the path of an `.npz` with images of one's own.
         root: folder of mirrors and downloads; see `data_root`. Not used by the embedded data sets.
         download: allow a missing benchmark to be fetched through torchvision and kept in `root` as a mirror.
 
     Raises:
-        ValueError: unknown name, or a mirror that is damaged, of the wrong shape, type or label range, or whose
-            checksum is not the one listed.
-        FileNotFoundError: the benchmark is not in `root`, and `download` is False.
+        ValueError: unknown name, or a file that is damaged, of the wrong shape, type or label range, or whose
+            checksum is not the one listed. What is refused by its type or shape has not been read into memory.
+        FileNotFoundError: the benchmark is not in `root`, and `download` is False; or there is no such file.
         RuntimeError: the download failed; nothing of it is kept.
     """
+    if is_own(name):
+        return _load_own(name, root)
     if not isinstance(name, str) or name not in DATASETS:
-        raise ValueError(f"name must be one of {', '.join(DATASETS)}; got {name!r}")
+        raise ValueError(f"name must be one of {', '.join(DATASETS)}, or the path of an .npz; got {name!r}")
     if name == "digits":
         return _as_dataset(name, _digits(), white=16)
     if name == "digits_rgb":
@@ -114,7 +139,7 @@ def load_dataset(name: str, root: str | os.PathLike | None = None, *, download: 
     folder = data_root(root)
     mirror = folder / f"{name}.npz"
     if mirror.exists():
-        return _as_dataset(name, _read_mirror(name, mirror))
+        return _as_dataset(name, _read_mirror(mirror, DATASETS[name]))
     try:
         return _as_dataset(name, _read_torchvision(name, folder, download=False))
     except Exception as error:  # whatever torchvision makes of a missing or half-extracted copy
@@ -125,7 +150,7 @@ def load_dataset(name: str, root: str | os.PathLike | None = None, *, download: 
             f"(uint8 x_train, x_test, and y_train, y_test), or point root or $ALCL_DATA at a folder that has one, "
             f"or allow the network: load_dataset({name!r}, download=True)"
         )
-    return _as_dataset(name, _read_mirror(name, _download(name, mirror)))
+    return _as_dataset(name, _read_mirror(_download(name, mirror), DATASETS[name]))
 
 
 def split_validation(dataset: Dataset, n_validation: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -181,31 +206,46 @@ def _as_dataset(name: str, arrays: Arrays, white: int = 255) -> Dataset:
     return Dataset(**tensors, name=name, checksum=digest.hexdigest())
 
 
-def _validate(name: str, arrays: Arrays, where: str, rows: tuple[int, int] | None = None) -> Arrays:
-    """Raise ValueError unless `arrays` are what `DATASETS[name]` says; return them in the order of hashing."""
-    spec = DATASETS[name]
+class _Header(NamedTuple):
+    """What is known of an array before it is read."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+
+def _check_form(spec: DatasetSpec, arrays: Mapping[str, Any], where: str, complete: bool = False) -> list[str]:
+    """Raise ValueError unless types and shapes of arrays, or headers, are what `spec` says; the keys in the order of
+    hashing. A mirror may hold fewer rows than there are, a `complete` data set may not."""
     keys = ["x_train", "y_train", "x_test", "y_test"] + ["track_train"] * spec.tracks
     if missing := [key for key in keys if key not in arrays]:
-        raise ValueError(f"{where}: no array {', '.join(missing)}; a {name} mirror holds {', '.join(keys)}")
-    for position, part in enumerate(("train", "test")):
+        raise ValueError(f"{where}: no array {', '.join(missing)}; such a file holds {', '.join(keys)}")
+    for part, rows in zip(("train", "test"), spec.rows, strict=True):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        count = x.shape[0] if x.shape else 0
         legal = f"uint8 of shape (N, {', '.join(map(str, spec.image_shape))}) with N >= 1"
-        if x.dtype != np.uint8 or x.shape[1:] != spec.image_shape or len(x) == 0:
+        if x.dtype != np.uint8 or x.shape[1:] != spec.image_shape or count == 0:
             raise ValueError(f"{where}: x_{part} must be {legal}; got {x.dtype} of shape {x.shape}")
-        if rows is not None and len(x) != rows[position]:
-            raise ValueError(f"{where}: x_{part} must have {rows[position]} rows; got {len(x)} (incomplete?)")
-        legal = f"integers of shape ({len(x)},), as x_{part} has rows"
-        if not np.issubdtype(y.dtype, np.integer) or y.shape != (len(x),):
+        if complete and count < rows:
+            raise ValueError(f"{where}: x_{part} must have {rows} rows; got {count} (incomplete?)")
+        if count > rows:
+            raise ValueError(f"{where}: x_{part} must have at most {rows} rows; got {count}")
+        legal = f"integers of shape ({count},), as x_{part} has rows"
+        if not np.issubdtype(y.dtype, np.integer) or y.shape != (count,):
             raise ValueError(f"{where}: y_{part} must be {legal}; got {y.dtype} of shape {y.shape}")
-        if y.min() < 0 or y.max() >= spec.classes:
-            raise ValueError(f"{where}: y_{part} must be in [0, {spec.classes - 1}]; got {y.min()} to {y.max()}")
     if spec.tracks:
         track, legal = arrays["track_train"], arrays["y_train"].shape
         if not np.issubdtype(track.dtype, np.integer) or track.shape != legal:
             raise ValueError(
                 f"{where}: track_train must be integers of shape {legal}; got {track.dtype} of {track.shape}"
             )
-    return {key: arrays[key] for key in keys}
+    return keys
+
+
+def _check_labels(spec: DatasetSpec, arrays: Arrays, where: str) -> None:
+    for key in ("y_train", "y_test"):
+        y = arrays[key]
+        if y.min() < 0 or y.max() >= spec.classes:
+            raise ValueError(f"{where}: {key} must be in [0, {spec.classes - 1}]; got {y.min()} to {y.max()}")
 
 
 # --- the embedded data sets ------------------------------------------------------------------------------------
@@ -272,7 +312,8 @@ def _listed_checksum(path: Path) -> str | None:
     return None
 
 
-def _read_mirror(name: str, path: Path) -> Arrays:
+def _read_mirror(path: Path, spec: DatasetSpec | None) -> Arrays:
+    """The arrays of an `.npz`, checked against `spec`; against what its own header says, where there is none."""
     listed = _listed_checksum(path)
     if listed is not None:
         with path.open("rb") as file:
@@ -282,12 +323,124 @@ def _read_mirror(name: str, path: Path) -> Arrays:
                 f"{path}: checksum {found} is not the one in SHA256SUMS, {listed}; restore the file, or remove its "
                 "line if the change is meant"
             )
+    with _readable(path):
+        headers = _headers(path)
+    keys = _check_form(spec or _spec_of(headers, str(path)), headers, str(path))
+    with _readable(path), np.load(path, allow_pickle=False) as archive:
+        arrays = {key: archive[key] for key in keys}
+    _check_labels(spec or _spec_of(arrays, str(path)), arrays, str(path))
+    return arrays
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
+        yield
     except Exception as error:  # whatever a truncated or foreign file makes numpy, zipfile or zlib raise
         raise ValueError(f"{path}: not a readable .npz archive of plain arrays ({error})") from error
-    return _validate(name, arrays, str(path))
+
+
+def _headers(path: Path) -> dict[str, _Header]:
+    """Type and shape of the arrays that a data set may hold, from the few bytes before their numbers: so what is to be
+    refused need not be read, however large it is."""
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    found = {}
+    with zipfile.ZipFile(path) as archive:
+        for key in {"x_train", "y_train", "x_test", "y_test", "track_train"}.intersection(
+            name.removesuffix(".npy") for name in archive.namelist()
+        ):
+            with archive.open(f"{key}.npy") as member:
+                version = np.lib.format.read_magic(member)
+                if version not in readers:
+                    raise ValueError(f"{key} has a header of version {version}")
+                shape, _, dtype = readers[version](member)
+                size = member.tell() + dtype.itemsize * math.prod(shape)
+            if dtype.hasobject:
+                raise ValueError(f"{key} holds objects")
+            if archive.getinfo(f"{key}.npy").file_size != size:
+                raise ValueError(f"{key} does not have the {size} bytes that its header promises")
+            found[key] = _Header(dtype, shape)
+    return found
+
+
+# --- images of one's own ---------------------------------------------------------------------------------------
+
+_BY_CONTENT = re.compile(r"([^/\\]+)\.npz@([0-9a-f]{16})")
+#: Where files were last seen, by the checksum in their name. Worker processes are told (see `alcl.experiments`).
+seen: dict[str, str] = {}
+
+
+def is_own(name: Any) -> bool:
+    """Whether this is the path of an `.npz`, or the name that its data set has got."""
+    text = os.fspath(name) if isinstance(name, (str, os.PathLike)) else ""
+    return text.endswith(".npz") or _BY_CONTENT.fullmatch(text) is not None
+
+
+def dataset_name(name: str | os.PathLike, root: str | os.PathLike | None = None) -> str:
+    """The name of a data set as records have it: of a path, "faces.npz@1f2e3d4c5b6a7988"; any other as it is.
+
+    Raises what `load_dataset` raises for a file that is not there or not a data set.
+    """
+    if not is_own(name) or _BY_CONTENT.fullmatch(str(name)):
+        return name
+    return _identify(_find(os.fspath(name), root))[0]
+
+
+def dataset_spec(name: str | os.PathLike, root: str | os.PathLike | None = None) -> DatasetSpec:
+    """Image shape, classes and rows of a data set: the entry in `DATASETS`, or what a file of one's own holds."""
+    if is_own(name):
+        return _identify(_find(os.fspath(name), root))[1]
+    if name not in DATASETS:
+        raise ValueError(f"name must be one of {', '.join(DATASETS)}, or the path of an .npz; got {name!r}")
+    return DATASETS[name]
+
+
+def _load_own(name: str | os.PathLike, root: str | os.PathLike | None) -> Dataset:
+    path = _find(os.fspath(name), root)
+    data = _as_dataset(path.name, _read_mirror(path, None))
+    return replace(data, name=f"{path.name}@{data.checksum[:16]}")
+
+
+def _find(name: str, root: str | os.PathLike | None) -> Path:
+    """The file of a path, as it is or below `root`, or of a name by content. FileNotFoundError says where it is not."""
+    content = _BY_CONTENT.fullmatch(name)
+    file = f"{content[1]}.npz" if content else name
+    places = [Path(file).expanduser().absolute(), data_root(root).absolute() / file]
+    if content and content[2] in seen:
+        places.insert(0, Path(seen[content[2]]))
+    there = [place for place in dict.fromkeys(places) if place.is_file()]
+    for place in there:
+        if content is None or _identify(place)[0].endswith(content[2]):
+            return place
+    problem = f"not the content of {name}: {', '.join(map(str, there))}; and nothing at" if there else "no file"
+    missing = [str(place) for place in dict.fromkeys(places) if place not in there]
+    raise FileNotFoundError(f"data set {name!r}: {problem} {' or '.join(missing)}")
+
+
+def _identify(path: Path) -> tuple[str, DatasetSpec]:
+    """Name by content and looks of a file; read once, and again when it has changed."""
+    status = path.stat()
+    name, spec = _identify_version(path, status.st_mtime_ns, status.st_size)
+    seen[name[-16:]] = str(path)
+    return name, spec
+
+
+@functools.lru_cache(maxsize=16)
+def _identify_version(path: Path, *version: int) -> tuple[str, DatasetSpec]:
+    arrays = _read_mirror(path, None)
+    return f"{path.name}@{_as_dataset(path.name, arrays).checksum[:16]}", _spec_of(arrays, str(path))
+
+
+def _spec_of(arrays: Mapping[str, Any], where: str) -> DatasetSpec:
+    """What arrays, or headers, look like. Of headers the number of classes is not known: 0."""
+    train = arrays.get("x_train")
+    shape = () if train is None else train.shape
+    if train is not None and not (len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)):
+        raise ValueError(f"{where}: x_train must be uint8 of shape (N, H, W) or (N, H, W, 3); got shape {shape}")
+    labels = [arrays[key] for key in ("y_train", "y_test") if isinstance(arrays.get(key), np.ndarray)]
+    rows = tuple(arrays[key].shape[0] if key in arrays and arrays[key].shape else 0 for key in ("x_train", "x_test"))
+    classes = 1 + max((int(y.max()) for y in labels), default=-1)
+    return DatasetSpec(shape[1:], classes, rows, tracks="track_train" in arrays)
 
 
 def _sha256(file) -> str:
@@ -331,7 +484,10 @@ def _read_torchvision(name: str, folder: Path, download: bool) -> Arrays:
                 order = np.random.default_rng(0).permutation(len(y))
                 x, y, arrays["track_train"] = x[order], y[order], track[order]
         arrays[f"x_{part}"], arrays[f"y_{part}"] = x, y
-    return _validate(name, arrays, f"{name} from torchvision", DATASETS[name].rows)
+    where = f"{name} from torchvision"
+    keys = _check_form(DATASETS[name], arrays, where, complete=True)
+    _check_labels(DATASETS[name], arrays, where)
+    return {key: arrays[key] for key in keys}
 
 
 class _PlainUnpickler(pickle.Unpickler):

@@ -13,7 +13,7 @@ import functools
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from . import evaluation, noise, sweeps
-from .catalogue import LOSSES, make_loss
+from . import datasets, evaluation, noise, sweeps
+from .catalogue import LOSSES, OwnLoss, carrying, follow, load_losses, make_loss
 from .configs import Config, canonical_options, environment, one_of, stream_seed, whole
-from .datasets import DATASETS, Dataset, load_dataset, split_validation
+from .datasets import DATASETS, Dataset, dataset_name, dataset_spec, is_own, load_dataset, split_validation
 from .models import MODELS, make_model
 from .records import RecordStore
 from .training import SCHEDULES, History, fit
@@ -48,6 +48,23 @@ SETTINGS: dict[str, dict[str, Any]] = {
     # whole tracks are held out, so that validation may exceed its number by a part of a track
     "gtsrb": {**_RGB, "n_validation": 1_900},
 }
+
+
+def settings_of(dataset: str) -> dict[str, Any]:
+    """The entry of `SETTINGS`, or for images of one's own: those of the embedded sets up to 16 pixels a side; above,
+    those of the gray benchmarks, or of the colour ones if height and width are multiples of 4, as their network needs.
+    The numbers of images are at most those, a fifth of the training images for validation, and what there is."""
+    if not is_own(dataset):
+        return SETTINGS[dataset]
+    spec = dataset_spec(dataset)
+    height, width, *colours = spec.image_shape
+    large = _RGB if colours and height % 4 == width % 4 == 0 else _GRAY
+    settings = _EMBEDDED if max(height, width) <= 16 else large
+    n_validation = min(settings["n_validation"], max(1, spec.rows[0] // 5))
+    n_train = min(settings["n_train"], max(1, spec.rows[0] - n_validation))
+    n_test = min(settings["n_test"], spec.rows[1])
+    return {**settings, "n_train": n_train, "n_validation": n_validation, "n_test": n_test}
+
 
 #: Method -> (loss, its options). Untuned methods keep these settings in every cell. Scales are in units of the pixel
 #: range; the fixed ones (Huber, Cauchy) are the additive noise scale of the levels moderate and high, in their favour.
@@ -80,6 +97,13 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "log_cosh": ("log_cosh", {"scale": 0.1}),
     "lmls": ("lmls", {"a": 100.0}),
 }
+
+
+@follow
+def _add_method(loss: OwnLoss) -> None:
+    METHODS[loss.name] = (loss.name, dict(canonical_options(loss.options)))
+
+
 NEIGHBOURS = ("gaussian", "generalized_cauchy", "scheduled_pseudo_huber", "log_cosh", "lmls")
 
 #: The declared grid GCL is tuned over, per cell: 4 shapes x 6 scales.
@@ -91,12 +115,14 @@ TUNING_SEEDS = (1000,)
 
 @dataclass(frozen=True)
 class Run(Config):
-    """One training run, fully specified. Fields left at None take the data set's entry in `SETTINGS`.
+    """One training run, fully specified. Fields left at None take the data set's settings, see `settings_of`.
 
-    dataset: a name in `alcl.datasets.DATASETS`. level: one in `alcl.noise.LEVELS` or `STUDY_LAWS`. loss, options: see
-    `alcl.catalogue.make_loss`. seed: draws noise, initialisation and batches, the same for every loss. targets:
-    "noisy", or "clean" for the reference. evaluate_on: "test", or "validation" (clean images held out of training, for
-    tuning).
+    dataset: a name in `alcl.datasets.DATASETS`; or the path of an `.npz` of one's own, which becomes its name by
+    content, "faces.npz@1f2e3d4c5b6a7988": wherever the file lies and whatever it is called, the digest is the same. (On
+    another machine the run can be made without the file, and trained where `alcl.datasets` finds it.) level: one in
+    `alcl.noise.LEVELS` or `STUDY_LAWS`. loss, options: see `alcl.catalogue.make_loss`. seed: draws noise,
+    initialisation and batches, the same for every loss. targets: "noisy", or "clean" for the reference. evaluate_on:
+    "test", or "validation" (clean images held out of training, for tuning).
 
     Raises ValueError, naming the field and its legal values, when it is made; an illegal Run does not exist.
     """
@@ -122,13 +148,17 @@ class Run(Config):
     n_test: int | None = None
 
     def __post_init__(self) -> None:
-        one_of("dataset", self.dataset, DATASETS)
+        if is_own(self.dataset):
+            self._set("dataset", dataset_name(self.dataset))
+        else:
+            one_of("dataset", self.dataset, (*DATASETS, "the path of an .npz"))
         noise.get_level(self.level)
         one_of("loss", self.loss, LOSSES)
         one_of("targets", self.targets, ("noisy", "clean"))
         one_of("evaluate_on", self.evaluate_on, ("test", "validation"))
         one_of("schedule", self.schedule, SCHEDULES)
-        self._fill(SETTINGS[self.dataset])
+        if any(getattr(self, name) is None for name in _GRAY):
+            self._fill(settings_of(self.dataset))
         one_of("model", self.model, MODELS)
         for name in ("hidden", "code", "epochs", "batch_size", "n_train", "n_validation", "n_test"):
             whole(name, getattr(self, name), at_least=1)
@@ -139,6 +169,11 @@ class Run(Config):
                 raise ValueError(f"{name} must be positive; got {getattr(self, name)}")
         self._set("options", canonical_options(self.options))
         make_loss(self.loss, **dict(self.options))  # an illegal option fails here, not after an hour
+
+    def _identity(self) -> Mapping[str, Any]:
+        """All fields; of a data set of one's own its content counts, and not its file's name."""
+        _, at, content = self.dataset.partition(".npz@")
+        return self.config() | ({"dataset": f"{at}{content}"} if at else {})
 
 
 def method_run(method: str, dataset: str, level: str, seed: int = 0, **changes: Any) -> Run:
@@ -248,7 +283,9 @@ def train(config: Run, task: Task | None = None, progress: bool = False):
     shape = task.train_inputs.shape[1:]
     model = make_model(config.model, shape, config.hidden, config.code, seed=stream(config.seed, "initialisation"))
     # A run that diverges is a result: its metrics are recorded as None, and the cell is not left out.
-    criterion = make_loss(config.loss, **{"nonfinite": "propagate", **dict(config.options)})
+    criterion = make_loss(config.loss, **dict(config.options))
+    if hasattr(criterion, "nonfinite") and "nonfinite" not in dict(config.options):
+        criterion.nonfinite = "propagate"
     law = noise.get_level(config.level)
     history = fit(
         model,
@@ -330,7 +367,14 @@ def record_of(config: Run, model: torch.nn.Module, history: History, task: Task,
 
 def sweep(runs: Iterable[Run], store: RecordStore, jobs: int = 1, **how: Any) -> list[dict[str, Any]]:
     """Run what `store` does not hold yet, in the order given; see `alcl.sweeps.sweep`, also for `how`."""
-    return sweeps.sweep(runs, store, run, jobs, **{"prepare": _load_all, **how})
+    told = functools.partial(_run_told, run, datasets.seen)  # by now `runs` may have seen files
+    return sweeps.sweep(list(runs), store, carrying(told), jobs, **{"prepare": _load_all, **how})
+
+
+def _run_told(run: Callable[[Run], dict[str, Any]], seen: Mapping[str, str], config: Run) -> dict[str, Any]:
+    """`run(config)` where other processes' files have been seen."""
+    datasets.seen.update(seen)
+    return run(config)
 
 
 def _load_all(runs: Iterable[Run]) -> None:
@@ -496,8 +540,9 @@ def cell_runs(
 
 
 def study_store(folder: str | Path, dataset: str) -> RecordStore:
-    """The record store of one data set's benchmark: <folder>/<dataset>.jsonl."""
-    return RecordStore(Path(folder) / f"{dataset}.jsonl")
+    """The record store of a data set's benchmark: <folder>/<dataset>.jsonl; of one's own, <folder>/own_<file>.jsonl."""
+    name = f"own_{Path(dataset_name(dataset)).name.partition('.npz')[0]}" if is_own(dataset) else dataset
+    return RecordStore(Path(folder) / f"{name}.jsonl")
 
 
 def run_profile(
@@ -508,11 +553,20 @@ def run_profile(
     progress: bool = True,
     backend: str = "loky",
     scheduler: str | None = None,
+    datasets: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Run what `folder` does not hold of a profile, in the profile's order; returns its records, tuning included.
 
+    Args:
+        name: a key of `PROFILES`, or "development". folder: of the record stores.
+        jobs, fresh, progress, backend, scheduler: see `alcl.sweeps.sweep`.
+        datasets: in place of the profile's; names, or paths of an `.npz`. methods: in place of the profile's, in one
+            phase on all its levels; of `METHODS`, or "gcl".
+
     Raises:
-        ValueError: unknown profile. FileNotFoundError: a data set is at hand nowhere; nothing has been run then.
+        ValueError: unknown profile, data set or method. FileNotFoundError: a data set is at hand nowhere; nothing has
+            been run then.
         RunsFailed: after everything else has run, if runs failed; it names them.
     """
     sweeps.check_backend(backend, scheduler)
@@ -521,6 +575,12 @@ def run_profile(
         return sweep(development_runs(), study_store(folder, name), description=name, **where)
     one_of("profile", name, (*PROFILES, DEVELOPMENT))
     profile = PROFILES[name]
+    if datasets is not None:
+        profile = replace(profile, datasets=tuple(map(dataset_name, datasets)))
+    if methods is not None:
+        for method in methods:
+            one_of("methods", method, (*METHODS, "gcl"))
+        profile = replace(profile, phases=(tuple(methods),), partial_levels=None)
     for dataset in profile.datasets:
         _load(dataset)
     done: dict[str, dict[str, Any]] = {}
@@ -628,6 +688,9 @@ def _print_audit(folder: Path, datasets: Iterable[str], sample: int, seed: int) 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m alcl.experiments", description="Run a profile of the experiment.")
     parser.add_argument("--profile", default="paper", help=f"one of {', '.join((*PROFILES, DEVELOPMENT))}")
+    parser.add_argument("--datasets", nargs="+", help="in place of the profile's: names, or paths of an .npz")
+    parser.add_argument("--methods", nargs="+", help="in place of the profile's")
+    parser.add_argument("--losses", help="a .py file, or module, that registers losses (alcl.catalogue.register_loss)")
     parser.add_argument("--fresh", action="store_true", help="run again what is recorded")
     parser.add_argument("--audit", type=int, metavar="N", help="rerun N records of the profile's data sets and compare")
     parser.add_argument("--seed", type=int, default=0, help="draws the records to audit")
@@ -635,13 +698,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     def work() -> int | None:
+        if options.losses is not None:
+            load_losses(options.losses)
         if options.audit is not None:
             one_of("profile", options.profile, PROFILES)
             whole("N", options.audit, at_least=1)
             whole("SEED", options.seed, at_least=0)
-            return _print_audit(Path(options.records), PROFILES[options.profile].datasets, options.audit, options.seed)
-        cluster = {"backend": options.backend, "scheduler": options.scheduler}
-        run_profile(options.profile, options.records, options.jobs, options.fresh, **cluster)
+            names = options.datasets or PROFILES[options.profile].datasets
+            return _print_audit(Path(options.records), names, options.audit, options.seed)
+        names = ("jobs", "fresh", "backend", "scheduler", "datasets", "methods")
+        run_profile(options.profile, options.records, **{name: getattr(options, name) for name in names})
         return None
 
     return sweeps.command(work)

@@ -33,6 +33,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.optimize import isotonic_regression
 
+from .catalogue import OWN, OwnLoss, follow
 from .parameters import REMEDY, figures_dir, overwriting, refusal
 
 __all__ = [
@@ -91,6 +92,19 @@ COLORS: dict[str, str] = {method: row[1] for method, row in _STYLES.items()}
 LINESTYLES: dict[str, Any] = {method: row[2] for method, row in _STYLES.items()}
 MARKERS: dict[str, str] = {method: row[3] for method, row in _STYLES.items()}
 
+#: Of losses of one's own that come without a colour, in turn; no two are alike.
+_GREYS, _DASHES = ("#4D4D4D", "#7F7F7F", "#A6A6A6"), ((0, (4, 2)), (0, (2, 1.5)), (0, (6, 1.5, 1, 1.5)), "-")
+
+
+@follow
+def _add_style(loss: OwnLoss) -> None:
+    """Label, colour, dash and marker of a loss that `alcl.catalogue.register_loss` was given."""
+    number = list(OWN).index(loss.name)
+    LABELS[loss.name] = loss.label or loss.name
+    COLORS[loss.name] = to_hex(loss.color) if loss.color else _GREYS[number % len(_GREYS)]
+    LINESTYLES[loss.name] = _DASHES[number % len(_DASHES)]
+    MARKERS[loss.name] = f"${chr(ord('a') + number % 26)}$"
+
 
 def style(method: str) -> dict[str, Any]:
     """Keyword arguments that draw `method` the way every figure does: `ax.plot(x, y, **style("alcl"))`.
@@ -99,7 +113,8 @@ def style(method: str) -> dict[str, Any]:
     with few points. Raises ValueError for a method that has no style.
     """
     if method not in COLORS:
-        raise ValueError(f"method: {method!r} has no style; known: {', '.join(COLORS)}")
+        known = ", ".join(COLORS)
+        raise ValueError(f"method: {method!r} has no style; known: {known}; alcl.catalogue.register_loss gives one")
     strong = method == "alcl"
     return {
         "color": COLORS[method],

@@ -183,9 +183,10 @@ def _processes(run: RunFunction, todo: Sequence[Any], jobs: int) -> Iterator[tup
             if not waiting and not in_hand:
                 alone = True
                 waiting.append(suspects.popleft())
+            pool = _new_or_same_pool(jobs)
             with suppress(BrokenProcessPool), _undisturbed():  # if it broke since, those in hand will say so
                 while waiting and len(in_hand) < 2 * jobs:
-                    in_hand[_new_or_same_pool(jobs).submit(_work, run, waiting[0])] = waiting[0]
+                    in_hand[pool.submit(_work, run, waiting[0])] = waiting[0]
                     waiting.popleft()
             for future in wait(in_hand, return_when=FIRST_COMPLETED).done:
                 config = in_hand.pop(future)
@@ -212,13 +213,17 @@ def _new_or_same_pool(jobs: int) -> ProcessPoolExecutor:
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """Ctrl-C waits, here; workers that are started meanwhile never see it. It is their parent's to deal with."""
-    mask = getattr(signal, "pthread_sigmask", None)
-    before = mask and mask(signal.SIG_BLOCK, {signal.SIGINT})
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # to start it with the first worker would lift the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        if mask:
-            mask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin(parent: int) -> None:

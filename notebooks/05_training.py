@@ -43,18 +43,21 @@
 # | `-p dataset cifar10 -p level high`, or `gtsrb` | 210 |
 
 # %% tags=["parameters"]
-dataset = "digits"  # digits, digits_rgb; with mirrors or downloads: mnist, fashion_mnist, cifar10, svhn, gtsrb
+dataset = "digits"  # digits_rgb; mnist, fashion_mnist, cifar10, svhn, gtsrb from mirrors; or the path of your own .npz
 level = "high"  # none, low, moderate, high, extreme
 seed = 0
 epochs = None  # None: the data set's own number
 methods = "all"  # or some of them, "l1,gcl" or ["l1", "gcl"]; mse and alcl are always trained
 jobs = 1  # processes, one thread each
+losses = None  # the path of a .py file that calls alcl.catalogue.register_loss for losses of your own
 
 # %%
-from alcl.catalogue import make_loss
+from alcl.catalogue import carrying, load_losses, make_loss
 from alcl.parameters import check_parameters, records_dir, refusal
 
-check_parameters(["dataset", "level", "seed", "epochs", "methods", "jobs"])
+check_parameters(["dataset", "level", "seed", "epochs", "methods", "jobs", "losses"])
+if losses is not None:
+    load_losses(losses)  # each is a method of its name
 
 # %%
 import joblib
@@ -312,7 +315,7 @@ print(f"starts at alpha = {start.alpha.item():.1f}, beta = {start.beta.item():.1
 # images for every method.)
 
 # %%
-work = (joblib.delayed(fit_watched)(run, tasks[run.targets]) for run in runs.values())
+work = (joblib.delayed(carrying(fit_watched))(run, tasks[run.targets]) for run in runs.values())
 done = joblib.Parallel(n_jobs=jobs, return_as="generator")(work)
 results = dict(zip(runs, tqdm(done, total=len(runs), desc="methods trained"), strict=True))
 scores = {key: experiments.evaluate(result[0], tasks[runs[key].targets]) for key, result in results.items()}

@@ -8,18 +8,32 @@ import pickletools
 import shutil
 import socket
 import struct
+import tracemalloc
 import zipfile
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import numpy as np
+import own
 import pytest
 import torch
+from own import nothing_stays  # noqa: F401
 from PIL import Image
 from scipy.io import savemat
 from torchvision import datasets as tv
 
-from alcl.datasets import DATASETS, Dataset, data_root, load_dataset, split_validation
+from alcl import datasets
+from alcl.datasets import (
+    DATASETS,
+    Dataset,
+    DatasetSpec,
+    data_root,
+    dataset_name,
+    dataset_spec,
+    is_own,
+    load_dataset,
+    split_validation,
+)
 
 REAL_ROOT = os.environ.get("ALCL_DATA")
 BENCHMARKS = [name for name, spec in DATASETS.items() if not spec.embedded]
@@ -154,7 +168,7 @@ def test_the_checksum_is_of_content_not_of_storage(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"x_train": None}, "no array x_train; a cifar10 mirror holds x_train, y_train, x_test, y_test"),
+        ({"x_train": None}, "no array x_train; such a file holds x_train, y_train, x_test, y_test"),
         ({"y_test": None}, "no array y_test"),
         ({"x_train": np.zeros((12, 32, 32), np.uint8)}, r"x_train must be uint8 of shape \(N, 32, 32, 3\)"),
         ({"x_train": np.zeros((12, 3, 32, 32), np.uint8)}, "x_train must be uint8 of shape"),
@@ -242,6 +256,145 @@ def test_an_unlisted_mirror_is_read_and_a_broken_list_reported(tmp_path):
     (tmp_path / "SHA256SUMS").write_text("mnist.npz abc\n")
     with pytest.raises(ValueError, match="SHA256SUMS, line 1: must be"):
         load_dataset("mnist", tmp_path)
+
+
+# --- what is refused unread --------------------------------------------------------------------------------------
+
+
+def peak_of(function):
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def refuse(folder, message):
+    with pytest.raises(ValueError, match=message):
+        load_dataset("mnist", folder)
+
+
+JUNK = 32 << 20  # bytes
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("x_train", np.zeros(JUNK // 8), "x_train must be uint8"),
+        ("x_train", np.zeros((JUNK // 2**10, 32, 32), np.uint8), r"x_train must be uint8 of shape \(N, 28, 28\)"),
+        ("y_test", np.zeros(JUNK // 8, np.int64), "y_test must be integers of shape"),
+    ],
+)
+def test_a_large_array_is_refused_unread(key, value, message, tmp_path):
+    mirror(tmp_path, "mnist", **{key: value})
+    assert peak_of(lambda: refuse(tmp_path, message)) < JUNK / 8
+
+
+def test_arrays_that_nobody_needs_are_not_read(tmp_path):
+    mirror(tmp_path, "mnist", junk=np.zeros(JUNK, np.uint8))
+    assert peak_of(lambda: load_dataset("mnist", tmp_path)) < JUNK / 8
+
+
+def test_a_mirror_has_no_more_rows_than_the_data_set(tmp_path, monkeypatch):
+    monkeypatch.setitem(DATASETS, "mnist", replace(DATASETS["mnist"], rows=(11, 5)))
+    mirror(tmp_path, "mnist")
+    refuse(tmp_path, "x_train must have at most 11 rows; got 12")
+
+
+@pytest.mark.parametrize("claimed", ["(1000000000, 28, 28)", "(11, 28, 28)"])
+def test_a_header_that_promises_other_numbers_is_noticed(claimed, tmp_path):
+    path = mirror(tmp_path, "mnist", x_train=None)
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {claimed}, }}".encode()
+    header += b" " * (117 - len(header)) + b"\n"
+    with zipfile.ZipFile(path, "a") as archive:
+        content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(12 * 28 * 28)
+        archive.writestr("x_train.npy", content)
+    assert peak_of(lambda: refuse(tmp_path, "x_train does not have the .* bytes that its header promises")) < 1 << 20
+
+
+# --- images of one's own -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "classes"), [((12, 16), 1, 3), ((20, 24, 3), 3, 2), ((5, 5), 1, 1), ((3, 3, 3), 3, 1)]
+)
+def test_a_file_of_ones_own_is_read_exactly(shape, channels, classes, tmp_path):
+    made = own.images(shape, classes)
+    path = own.npz(tmp_path / "faces.npz", **made)
+    data = load_dataset(path)
+    assert data.x_train.shape == (60, channels, *shape[:2])
+    pixels = made["x_test"] if channels == 3 else made["x_test"][..., None]
+    assert np.array_equal((data.x_test * 255).round().permute(0, 2, 3, 1).numpy(), pixels)
+    assert data.y_train.tolist() == made["y_train"].tolist()
+    assert data.name == dataset_name(str(path)) == f"faces.npz@{data.checksum[:16]}"
+    assert dataset_spec(path) == DatasetSpec(shape, classes, (60, 30))
+
+
+def test_a_file_of_ones_own_is_known_by_its_content(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    names = {
+        dataset_name(own.npz(folder / file, save)).partition("@")[2]
+        for folder in (tmp_path, tmp_path / "elsewhere")
+        for file in ("faces.npz", "people.npz")
+        for save in (np.savez, np.savez_compressed)
+    }
+    assert len(names) == 1
+    path = own.npz(tmp_path / "faces.npz", seed=1)  # the same file with other pixels
+    os.utime(path, ns=(1, 1))
+    assert dataset_name(path).partition("@")[2] not in names
+
+
+@pytest.mark.usefixtures("nothing_stays")
+def test_a_name_by_content_is_found_where_the_file_is(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    path = own.npz(tmp_path / "here" / "faces.npz")
+    name, data = dataset_name(path), load_dataset(path)
+    assert torch.equal(load_dataset(name).x_train, data.x_train)  # last seen there
+    datasets.seen.clear()
+    with pytest.raises(FileNotFoundError, match=f"data set '{name}': no file {Path.cwd()}/faces.npz or "):
+        load_dataset(name)
+    assert load_dataset(name, tmp_path / "here").checksum == data.checksum
+    datasets.seen.clear()
+    monkeypatch.chdir(tmp_path / "here")
+    assert load_dataset(name).name == load_dataset("faces.npz").name == name
+    own.npz(path, seed=1)
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(FileNotFoundError, match=f"not the content of {name}: {path}"):
+        load_dataset(name)
+
+
+def test_a_path_may_be_below_the_data_root(tmp_path):
+    own.npz(tmp_path / "faces.npz")  # $ALCL_DATA
+    assert load_dataset("faces.npz").name == dataset_name("faces.npz")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x_test": None}, "no array x_test; such a file holds x_train, y_train, x_test, y_test"),
+        ({"x_train": np.zeros((60, 12), np.uint8)}, r"x_train must be uint8 of shape \(N, H, W\) or \(N, H, W, 3\)"),
+        ({"x_train": np.zeros((60, 12, 16, 4), np.uint8)}, r"x_train must be uint8 of shape \(N, H, W\) or"),
+        ({"x_test": np.zeros((30, 16, 12), np.uint8)}, r"x_test must be uint8 of shape \(N, 12, 16\)"),
+        ({"x_train": np.zeros((60, 12, 16))}, "x_train must be uint8 .* got float64"),
+        ({"y_train": np.full(60, -1)}, r"y_train must be in \[0, 2\]; got -1"),
+        ({"y_train": np.zeros(60)}, "y_train must be integers .* got float64"),
+    ],
+)
+def test_a_file_of_ones_own_that_is_no_data_set(changes, message, tmp_path):
+    contents = {key: value for key, value in (own.images() | changes).items() if value is not None}
+    np.savez(tmp_path / "faces.npz", **contents)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_dataset(tmp_path / "faces.npz")
+    assert str(tmp_path / "faces.npz") in str(caught.value)
+
+
+def test_a_file_of_ones_own_that_is_not_there():
+    with pytest.raises(FileNotFoundError, match=r"data set 'people\.npz': no file .*people\.npz or "):
+        load_dataset("people.npz")
+    assert is_own("a/b.npz")
+    assert is_own("b.npz@0123456789abcdef")
+    assert not any(is_own(name) for name in ("mnist", "b.npz@0123", "b.npy", None, 3))
 
 
 # --- where, and what not -------------------------------------------------------------------------------------

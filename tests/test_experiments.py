@@ -11,6 +11,7 @@ import torch
 from alcl import experiments, noise
 from alcl.experiments import METHODS, PROFILES, Run, cell_runs, method_of, method_run, oracle, run, sweep, tuning_runs
 from alcl.records import RecordStore
+from alcl.sweeps import RunsFailed
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"epochs": 2, "n_train": 200, "n_test": 100}
@@ -262,6 +263,27 @@ def test_a_failed_run_is_named_and_the_others_are_kept(tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match=r"1 of 3 runs failed.*\n.*no luck"):
         sweep(runs, store, progress=False)
     assert store.digests() == {runs[0].digest, runs[2].digest}
+
+
+def test_a_failed_run_of_one_cell_does_not_keep_a_profile_from_the_others(tmp_path, monkeypatch):
+    """A tuning run fails: its cell lacks GCL, and everything else is run."""
+    small = experiments.Profile(("digits", "digits_rgb"), ("moderate",), (0,), (("mse", "gcl"), ("alcl_kappa",)))
+    monkeypatch.setitem(PROFILES, "live", small)
+
+    def breaks(config):
+        if config.dataset == "digits" and config.options == (("alpha", 2.0), ("beta", 0.5)):
+            raise ArithmeticError("no luck")
+        return _fake(config, 0.5)
+
+    monkeypatch.setattr(experiments, "run", breaks)
+    with pytest.raises(RunsFailed, match=r"^1 of 24 runs failed.*\n.*no luck$") as caught:
+        experiments.run_profile("live", tmp_path, progress=False)
+    for dataset, judged in (("digits", {"mse", "alcl_kappa"}), ("digits_rgb", {"mse", "gcl", "alcl_kappa"})):
+        configs = [record["config"] for record in experiments.study_store(tmp_path, dataset).read()]
+        assert {method_of(config) for config in configs if config["evaluate_on"] == "test"} == judged
+        assert sum(config["evaluate_on"] == "validation" for config in configs) == 25 - (dataset == "digits")
+    assert len(caught.value.records) == 24 + 25 + 2 + 3
+    assert experiments.main(["--profile", "live", "--records", str(tmp_path)]) == 1
 
 
 def test_an_absent_data_set_is_one_clear_error_and_nothing_is_written(tmp_path, monkeypatch):

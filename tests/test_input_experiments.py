@@ -151,6 +151,21 @@ def test_a_killed_sweep_resumes(tmp_path, monkeypatch):
     assert [record["digest"] for record in found] == [config.digest for config in runs]
 
 
+def test_a_failed_run_does_not_lose_the_others(tmp_path, monkeypatch):
+    runs = [Regression(0.0, split) for split in range(9)]
+
+    def breaks(config):
+        if config.split == 3:
+            raise ArithmeticError("no luck")
+        return {"digest": config.digest}
+
+    monkeypatch.setattr(input_experiments, "run", breaks)
+    monkeypatch.setitem(PROFILES, "embedded", lambda: runs)
+    assert input_experiments.main(["--records", str(tmp_path)]) == 1
+    stored = RecordStore(tmp_path / "input_noise.jsonl").digests()
+    assert stored == {config.digest for config in runs if config.split != 3}
+
+
 def test_the_declared_profiles():
     embedded, paper = PROFILES["embedded"](), PROFILES["paper"]()
     assert len({config.digest for config in (*embedded, *paper)}) == 10 * 8 + 40 + 5 * 8

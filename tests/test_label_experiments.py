@@ -122,6 +122,23 @@ def test_a_killed_sweep_resumes(tmp_path, monkeypatch):
     assert [record["digest"] for record in found] == [config.digest for config in runs]
 
 
+def test_a_failed_run_does_not_lose_the_others_and_another_sweeps_record_counts(tmp_path, monkeypatch):
+    runs = [small(seed=seed) for seed in range(9)]
+    store = RecordStore(tmp_path / "label_noise.jsonl")
+
+    def breaks(config):
+        if config.seed == 3:
+            raise ArithmeticError("no luck")
+        if config.seed == 5:  # a second process was faster
+            RecordStore(store.path).append({"digest": config.digest, "seconds": 1})
+        return {"digest": config.digest, "seconds": 2}
+
+    monkeypatch.setattr(label_experiments, "run", breaks)
+    monkeypatch.setitem(PROFILES, "core", lambda: runs)
+    assert label_experiments.main(["--records", str(tmp_path)]) == 1
+    assert store.digests() == {config.digest for config in runs if config.seed != 3}
+
+
 def test_the_declared_profiles():
     core, paper = PROFILES["core"](), PROFILES["paper"]()
     assert len({config.digest for config in core}) == 2 * 2 * 2 * 2 * 5

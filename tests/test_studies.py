@@ -86,6 +86,30 @@ def test_a_study_runs_what_neither_it_nor_the_grid_has(folder, monkeypatch):
     assert frame.loc[3, "psnr"] == own[-1]["metrics"]["psnr"]
 
 
+def test_a_study_that_fails_does_not_keep_the_others_from_being_run(folder, monkeypatch, capsys):
+    def declared(method):
+        return studies.Study(lambda dataset, tuning: [(method, method_run(method, dataset, "low", 77))], ("digits",))
+
+    def breaks(config):
+        if config.loss == "mse":
+            raise ArithmeticError("no luck")
+        return record(config)
+
+    def untuned(dataset, tuning):
+        raise LookupError("24 tuning runs are not recorded")
+
+    found = {"first": declared("mse"), "second": studies.Study(untuned, ("digits",)), "third": declared("l1")}
+    monkeypatch.setattr(studies, "STUDIES", found)
+    monkeypatch.setattr(experiments, "run", breaks)
+    arguments = ["--studies", *found, "--datasets", "digits", "--records", str(folder)]
+    assert studies.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert "first on digits: 1 of 1 runs failed" in error
+    assert "second on digits: 24 tuning runs are not recorded" in error
+    assert len(studies.study_store(folder, "third").read()) == 1
+    assert studies.main(["--studies", "third", "--datasets", "digits", "--records", str(folder)]) == 0
+
+
 def test_the_table_leaves_out_what_is_not_recorded_and_keeps_what_diverged(folder):
     config = dict(studies.study_runs("ablations", "digits", folder))["alcl"]
     diverged = record(config) | {"metrics": {"accuracy": 0.1, "psnr": None}}
