@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from numbers import Number
 
 import numpy as np
@@ -99,7 +100,10 @@ def log_normalizer_in_numbers(
 
     The derivatives are digamma functions: of B(1/alpha, kappa - 1/alpha) in its two arguments.
     """
-    a, b = 1 / alpha, (kappa * alpha - 1) / alpha
+    tail_index = kappa * alpha - 1
+    if tail_index < 1e-3:  # the product was rounded before 1 was taken from it
+        tail_index = float(Fraction(kappa) * Fraction(alpha) - 1)
+    a, b = 1 / alpha, tail_index / alpha
     log_z = math.log(2 * beta / alpha) + math.lgamma(a) + math.lgamma(b) - math.lgamma(kappa)
     tail = float(special.digamma(b))
     return log_z, (-a + a * a * (tail - float(special.digamma(a))), 1 / beta, tail - float(special.digamma(kappa)))
