@@ -337,11 +337,11 @@ for zeros_of_200 in (2, 20, 60):
 
 # %% [markdown]
 # **At $\alpha = 2$, learning the scale leaves a single optimum** (Theorem J3; Copas 1975, Kent and Tyler 1991). For
-# $\kappa \ge 1$, if no value holds $1 - \frac{1}{2\kappa}$ of the data, location and scale have exactly
-# one stationary point, and every descent finds it from every start. A fixed scale does not have that: started in a
-# far cluster, it stays there. This is the best argument for adaptation. It is about location and scale: **learning
-# the shape too brings the trap back**, and a regression can have several optima. Below, two fifths of the data lie at
-# 30, and Adam starts there.
+# $\kappa \ge 1$, if no value holds $1 - \frac{1}{2\kappa}$ of the data or more, location and scale have exactly one
+# stationary point, and every descent finds it from every start. A fixed scale does not have that: started in a far
+# cluster, it stays there. This is the best argument for adaptation. It is about location and scale: **learning the
+# shape too brings the trap back**, and a regression can have several optima. Below, two fifths of the data lie at 30,
+# and Adam starts there.
 
 # %%
 bulk, cluster = (stats.norm.ppf((np.arange(n) + 0.5) / n) for n in (120, 80))
@@ -414,15 +414,15 @@ def huber_with_mad(e):
 # %%
 places = np.geomspace(0.5, 30, 45)
 curves = {
-    "Huber, MAD": ("huber", [huber_with_mad(with_outliers(x, 0.2)) for x in places]),
-    "median": ("l1", [np.median(with_outliers(x, 0.2)) for x in places]),
-    "α = 2": ("cauchy", [path_of_location(x, 2.0, 2.0) for x in places]),
-    "α ≤ 3": ("alcl_shape_frozen", [path_of_location(x, 3.0) for x in places]),
-    "ALCL": ("alcl", [path_of_location(x, 100.0) for x in places]),
+    "Huber, MAD": (figures.style("huber"), [huber_with_mad(with_outliers(x, 0.2)) for x in places]),
+    "median": (figures.style("l1"), [np.median(with_outliers(x, 0.2)) for x in places]),
+    "α = 2": (figures.style("alcl_shape_frozen"), [path_of_location(x, 2.0, 2.0) for x in places]),
+    "α ≤ 3": ({"color": "#4D4D4D", "linestyle": (0, (4, 2))}, [path_of_location(x, 3.0) for x in places]),
+    "ALCL": (figures.style("alcl"), [path_of_location(x, 100.0) for x in places]),
 }
 fig, ax = plt.subplots(figsize=(5.6, 3.2))
-for name, (method, values) in curves.items():
-    _ = ax.plot(places, values, **figures.style(method) | {"label": name})
+for name, (look, values) in curves.items():
+    _ = ax.plot(places, values, **(look | {"label": name}))
 _ = ax.set(xscale="log", xlim=(0.5, 30), xlabel="place of 20% of outliers, N(0, 1) data", ylabel="bias of the location")
 _ = ax.set_title("A learned shape follows near outliers; a cap of 3 does not")
 _ = figures.direct_label(ax)

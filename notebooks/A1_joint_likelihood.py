@@ -959,13 +959,15 @@ assert abs(worst["α = 2, scale learned"][9] - (np.array(moved) + bias["α = 2, 
 
 # %%
 looks = {
-    "median": ("l1", "median"), "Huber with MAD": ("huber", "Huber, MAD"),
-    "α = 2, scale learned": ("cauchy", "α = 2"), "α up to 3": ("alcl_shape_frozen", "α ≤ 3"),
-    "learned": ("alcl", "ALCL"), "learned, best": ("alcl_kappa", "ALCL, best in the set"),
-}  # fmt: skip
+    "median": figures.style("l1") | {"label": "median"},
+    "Huber with MAD": figures.style("huber") | {"label": "Huber, MAD"},
+    "α = 2, scale learned": figures.style("alcl_shape_frozen") | {"label": "α = 2"},
+    "α up to 3": {"color": "#4D4D4D", "linestyle": (0, (4, 2)), "label": "α ≤ 3"},
+    "learned": figures.style("alcl") | {"label": "ALCL"},
+    "learned, best": {"color": ORANGE, "linestyle": ":", "label": "ALCL, best in the set"},
+}
 fig, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.4), gridspec_kw={"width_ratios": [1, 1.25]})
-for name, (method, label) in looks.items():
-    look = figures.style(method) | {"label": label}
+for name, look in looks.items():
     values = np.full(len(places), worst["median"][9]) if name == "median" else bias[name][:, 9]
     _ = left.plot(places, values, **(look | {"label": "_"}))
     _ = right.plot(shares, worst[name], **look)
