@@ -26,8 +26,8 @@
 # **What you will learn.** What learning shape and scale looks like from epoch to epoch; why the training loss cannot be
 # compared between methods; how far the density that ALCL has learned is from the best one for its own residuals.
 #
-# **What you need.** Notebook 04 for the noise; 01 and 03 for the loss. Any other run than the default one is a line, from
-# any folder; its figures are shown in `out.ipynb`, and saved where `ALCL_FIGURES` names a folder for them:
+# **What you need.** Notebook 04 for the noise; 01 and 03 for the loss. Any other run than the default one is a line,
+# from any folder; its figures are shown in `out.ipynb`, and saved where `ALCL_FIGURES` names a folder for them:
 #
 # ```
 # export ALCL_DATA=/path/to/mirrors ALCL_FIGURES=mine
@@ -358,7 +358,7 @@ for key, (_, _, history, quality) in results.items():
 others = f" (gray: {len(set(results) - named)} other losses)" if set(results) - named else ""
 _ = axes["psnr"].set(xlabel=f"epoch{others}", ylabel="PSNR on clean test images (dB)")
 _ = axes["psnr"].set_title(f"{labels[most]} recovers most, {labels[least]} least")
-_ = axes["alpha"].set(ylabel="shape α", title=f"ALCL's shape ends {ways[0]}, its scale {ways[1]}", xticklabels=[])
+_ = axes["alpha"].set(ylabel="shape α", title=f"Shape ends {ways[0]}, scale {ways[1]}", xticklabels=[])
 _ = axes["beta"].set(xlabel="epoch", ylabel="scale β", ylim=(0, None))
 for ax in axes.values():
     _ = figures.direct_label(ax)
