@@ -83,11 +83,11 @@ notebooks/%.ipynb: notebooks/%.py FORCE | $(READY)
 $(READERS): $(RUNS)
 $(CLAIMS): $(filter-out $(CLAIMS),$(EXECUTED)) $(COSTS)
 
-$(COSTS): alcl/bench.py $(RUNS) FORCE | $(READY)
-	$(IF_CHANGED) $(PY) -m alcl.bench --draw
+$(COSTS): alcl/paper/bench.py $(RUNS) FORCE | $(READY)
+	$(IF_CHANGED) $(PY) -m alcl.paper.bench --draw
 
-README.md: alcl/readme.py $(EXECUTED) $(COSTS) $(RUNS) $(wildcard paper_figures/*.csv) FORCE | $(READY)
-	$(IF_CHANGED) $(PY) -m alcl.readme
+README.md: alcl/paper/readme.py $(EXECUTED) $(COSTS) $(RUNS) $(wildcard paper_figures/*.csv) FORCE | $(READY)
+	$(IF_CHANGED) $(PY) -m alcl.paper.readme
 
 notebooks: figures  ## the same: notebooks are executed, paired and their figures written together
 
@@ -95,10 +95,10 @@ runs: $(READY)  ## the sweep alone: PROFILE=paper, JOBS=, FRESH=1, BACKEND=dask 
 	$(PY) -m alcl.experiments --profile $(if $(filter live,$(PROFILE)),paper,$(PROFILE)) --records $(RECORDS) --jobs $(JOBS) $(CLUSTER) $(if $(FRESH),--fresh)
 
 studies: $(READY)  ## noisy labels, noisy inputs and the studies beyond the paper (DATASETS="digits mnist", JOBS=); resumes where it stopped
-	$(PY) -m alcl.label_experiments --profile embedded --records $(RECORDS) --jobs $(JOBS)
-	$(PY) -m alcl.label_experiments --profile paper --records $(RECORDS) --jobs $(JOBS)
-	$(PY) -m alcl.input_experiments --profile embedded --records $(RECORDS) --jobs $(JOBS)
-	$(PY) -m alcl.studies --records $(RECORDS) --jobs $(JOBS) $(CLUSTER) $(if $(DATASETS),--datasets $(DATASETS))
+	$(PY) -m alcl.experiments labels --profile embedded --records $(RECORDS) --jobs $(JOBS)
+	$(PY) -m alcl.experiments labels --profile paper --records $(RECORDS) --jobs $(JOBS)
+	$(PY) -m alcl.experiments inputs --profile embedded --records $(RECORDS) --jobs $(JOBS)
+	$(PY) -m alcl.experiments studies --records $(RECORDS) --jobs $(JOBS) $(CLUSTER) $(if $(DATASETS),--datasets $(DATASETS))
 
 # nbval runs the committed notebooks and compares tagged outputs; their figures go to build/, not over the committed ones.
 test: $(READY)  ## unit and property tests, the gates, and nbval over every notebook
@@ -138,14 +138,14 @@ audit: $(READY)  ## rerun a random sample of the embedded records and compare (N
 	$(PY) -m alcl.experiments --profile $(if $(filter live,$(PROFILE)),embedded,$(PROFILE)) --records $(RECORDS) --audit $(or $(N),10) --seed $(or $(SEED),0)
 
 bench: $(READY)  ## what the loss costs beside its peers, about three minutes on a quiet machine
-	$(PY) -m alcl.bench
+	$(PY) -m alcl.paper.bench
 
 lock:  ## resolve every pin again (needs uv)
-	uv pip compile pyproject.toml --extra notebooks --extra dev --extra cluster --universal --python-version 3.10 --no-annotate \
+	uv pip compile pyproject.toml --extra companion --extra dev --extra cluster --universal --python-version 3.10 --no-annotate \
 	  --custom-compile-command "make lock" --upgrade --output-file requirements.lock
 
 words: $(READY)  ## words, lines of code and minutes of reading, a row a notebook
-	$(PY) -m alcl.reading
+	$(PY) -m alcl.paper.reading
 
 clean:  ## remove what can be made again, but not the environment
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -6,9 +6,9 @@ A loss of one's own becomes one of them by one call:
     register_loss("smooth_l1", torch.nn.SmoothL1Loss, {"beta": 0.1}, label="smooth L1")
 
 From then on `make_loss("smooth_l1", beta=0.3)` makes it, `alcl.experiments` has a method of that name with these
-options, and `alcl.figures` draws it, in grey if no colour is given. Sweeps tell their worker processes: a loss that is
-defined in a notebook or script goes along whole, one of a module is imported there by name. `load_losses` makes the
-calls that a file of one's own holds, for command lines and papermill.
+options, and `alcl.paper.figures` draws it, in grey if no colour is given. Sweeps tell their worker processes: a loss
+that is defined in a notebook or script goes along whole, one of a module is imported there by name. `load_losses` makes
+the calls that a file of one's own holds, for command lines and papermill.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from . import comparators, losses
-from .losses import ResidualLoss
+from .base import ResidualLoss
 
 Loss = TypeVar("Loss")
 
@@ -84,7 +84,7 @@ def register_loss(
         name: lower-case letters, digits and "_"; no name of a loss or method that comes with this package, and none
             that begins with "alcl". To register a name of one's own again is to replace it.
         factory: factory(**options) is a module whose forward(input, target) is a scalar: most simply a class. An
-            `alcl.losses.ResidualLoss` needs only its `rho`.
+            `alcl.base.ResidualLoss` needs only its `rho`.
         options: of the method called `name`; JSON values. Other ones can still be given to `make_loss` and `Run`.
         label: in figures; default: the name. color: likewise, anything that matplotlib knows; default: a grey.
 

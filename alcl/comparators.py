@@ -13,20 +13,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from . import kernels
-from .densities import log_normalizer
-from .losses import (
-    AdaptiveLoss,
-    ResidualLoss,
-    _at_least_float32,
-    _check_learn,
-    _in_numbers,
-    _like,
-    _parameter,
-    _positive,
-    _summed,
-    log_correntropy,
-)
+from . import _kernels as kernels
+from .base import AdaptiveLoss, ResidualLoss, _check_learn, _in_numbers, _parameter, _positive
+from .distributions import log_normalizer
+from .functional import _at_least_float32, _like, _summed, log_correntropy
 
 __all__ = [
     "BarronLoss",

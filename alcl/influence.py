@@ -19,49 +19,16 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
-import pandas as pd
 import torch
 from scipy.optimize import brentq, minimize_scalar
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, Normal
 from torch.nn import functional as F
 
-from .comparators import (
-    BarronLoss,
-    GaussianNLLLoss,
-    GeneralizedCauchyLoss,
-    LMLSLoss,
-    LogCoshLoss,
-    PseudoHuberLoss,
-    StudentTLoss,
-)
-from .losses import (
-    ALCLoss,
-    CauchyLoss,
-    GeneralizedCorrentropyLoss,
-    HuberLoss,
-    L1Loss,
-    MSELoss,
-    ResidualLoss,
-)
-
-__all__ = [
-    "Influence",
-    "Supremum",
-    "contaminated_normal",
-    "curvature",
-    "lipschitz",
-    "location_estimate",
-    "peak",
-    "psi",
-    "table",
-    "tuning_constant",
-    "weak_convexity",
-    "weight",
-]
+from .base import ResidualLoss
 
 # --- closed forms for ALCL ------------------------------------------------------------------------------------------
 #
@@ -525,77 +492,6 @@ def location_estimate(
             step /= 2
         t += step
     raise RuntimeError(f"no convergence within max_iterations={max_iterations}; the last step was {abs(step):.2g}")
-
-
-def table(
-    losses: Mapping[str, ResidualLoss] | None = None, distributions: Mapping[str, Distribution] | None = None
-) -> pd.DataFrame:
-    """Robustness of several losses, one a row, measured by `Influence`.
-
-    Columns: supremum, location (where |psi| is largest), tail_exponent (of psi), rejection_1pc (effective rejection
-    point, 1% of the supremum), lipschitz (of psi); then for each distribution its name with the prefix
-    "sensitivity " (gross-error sensitivity) and "efficiency ".
-
-    Args:
-        losses: name -> loss with scalar parameters. Default: `default_losses()`, all at scale 1 but Huber (1.345).
-        distributions: name -> symmetric distribution. Default: Gaussian, Laplace, t3, Cauchy, and 10% contamination.
-    """
-    losses = default_losses() if losses is None else losses
-    distributions = default_distributions() if distributions is None else distributions
-    rows = {}
-    for name, loss in losses.items():
-        influence = Influence(loss)
-        value, location = influence.supremum()
-        row = {
-            "supremum": value,
-            "location": location,
-            "tail_exponent": influence.tail_exponent(),
-            "rejection_1pc": influence.rejection_point(0.01),
-            "lipschitz": influence.lipschitz(),
-        }
-        moments = {label: influence._moments(distribution) for label, distribution in distributions.items()}
-        row |= {f"sensitivity {label}": value / m.positive_slope for label, m in moments.items()}
-        row |= {f"efficiency {label}": m.efficiency for label, m in moments.items()}
-        rows[name] = row
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("loss")
-
-
-def default_losses() -> dict[str, ResidualLoss]:
-    """The losses `table` compares by default: every loss of the library, ALCL at several shapes and tail weights."""
-    return {
-        "MSE": MSELoss(),
-        "L1": L1Loss(),
-        "Huber 1.345": HuberLoss(1.345),
-        "GCL a=2": GeneralizedCorrentropyLoss(2.0, 1.0),
-        "Cauchy": CauchyLoss(1.0),
-        "Student-t 3": StudentTLoss(3.0, 1.0),
-        "Barron a=0.5": BarronLoss(0.5, 1.0),
-        "Barron a=1": BarronLoss(1.0, 1.0),
-        "Barron a=1.5": BarronLoss(1.5, 1.0),
-        "generalized Cauchy a=1.5": GeneralizedCauchyLoss(1.5, 1.0, learn=()),
-        "pseudo-Huber 1": PseudoHuberLoss(1.0),
-        "log-cosh": LogCoshLoss(1.0),
-        "LMLS": LMLSLoss(1.0),
-        "LLAD": LMLSLoss(1.0, power=1),
-        "Gaussian, any scale": GaussianNLLLoss(1.0, learn=()),
-        "ALCL a=1.2": ALCLoss(1.2, 1.0, learn=()),
-        "ALCL a=1.5": ALCLoss(1.5, 1.0, learn=()),
-        "ALCL a=2": ALCLoss(2.0, 1.0, learn=()),
-        "ALCL a=3": ALCLoss(3.0, 1.0, learn=()),
-        "ALCL a=2, k=3": ALCLoss(2.0, 1.0, 3.0, learn=()),
-    }
-
-
-def default_distributions() -> dict[str, Distribution]:
-    """The distributions `table` uses by default: from no tails to no mean."""
-    zero, one = torch.tensor(0.0, dtype=torch.float64), torch.tensor(1.0, dtype=torch.float64)
-    return {
-        "Gaussian": _standard_normal(),
-        "Laplace": torch.distributions.Laplace(zero, one),
-        "t3": torch.distributions.StudentT(3 * one),
-        "Cauchy": torch.distributions.StudentT(one),
-        "10% contaminated": contaminated_normal(0.1, 3.0),
-    }
 
 
 # --- helpers --------------------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ copies = 20  # noisy copies of one picture
 steps = 300  # of Adam
 
 # %%
-from alcl.parameters import check_parameters
+from alcl.paper.parameters import check_parameters
 
 check_parameters(["seed", "copies", "steps"], "00_start_here")
 
@@ -57,10 +57,11 @@ from scipy import integrate
 from sklearn.datasets import load_sample_image
 from torch import nn
 
-from alcl import ALCLoss, GeneralizedT, figures, optimizer_groups
-from alcl.evaluation import psnr
+from alcl import ALCLoss, GeneralizedT, optimizer_groups
+from alcl.experiments.evaluation import psnr
 from alcl.losses import L1Loss, MSELoss
 from alcl.noise import LEVELS
+from alcl.paper import figures, manifest
 
 torch.set_num_threads(1)
 figures.use_theme()
@@ -117,7 +118,7 @@ titles = ["the truth", f"one of {copies} copies", f"MSE: {quality['mse']:.1f} dB
 fig = plt.figure(figsize=(7.2, 2.3))
 _ = figures.image_row(fig, pictures, titles)
 _ = fig.suptitle("Squared error averages the noise; ALCL learns to leave it out")
-_ = figures.save(fig, "fig00a_problem", notebook="00_start_here",
+_ = manifest.save(fig, "fig00a_problem", notebook="00_start_here",
                  parameters={"seed": seed, "copies": copies, "steps": steps})  # fmt: skip
 
 # %% [markdown]
@@ -214,7 +215,7 @@ _ = right.plot(e, density.log_prob(e).exp(), color=figures.COLORS["alcl"], lw=2)
 _ = right.axhline(1, color="0.6", lw=0.8)
 _ = right.text(-0.15, 1.3, "density 1", color="0.4", fontsize=9)
 _ = right.set(xlabel="residual", ylabel="density", title="... because a narrow density is high")
-_ = figures.save(fig, "fig00b_negative_loss", notebook="00_start_here",
+_ = manifest.save(fig, "fig00b_negative_loss", notebook="00_start_here",
                  parameters={"seed": seed, "copies": copies, "steps": steps})  # fmt: skip
 
 # %% [markdown]
@@ -258,9 +259,8 @@ print("a residual of zero costs minus the log of the peak density: below zero")
 # [A3_influence](A3_influence.ipynb), [A4_adaptation](A4_adaptation.ipynb).
 
 # %% tags=["nbval-check-output"]
-from alcl.parameters import checkout
-
-from alcl.theorems import find_theorems, notebook_sources, theorems_markdown
+from alcl.paper.parameters import checkout
+from alcl.paper.theorems import find_theorems, notebook_sources, theorems_markdown
 
 root = checkout()
 here = (root / "notebooks" / "00_start_here.py").read_text("utf-8")
@@ -273,11 +273,11 @@ print("every notebook is linked above")
 # ## 5 · The abstract's claims, and where each is settled
 #
 # A claim about the loss is settled by theorems, a claim about results by the recorded runs, under rules that were fixed
-# before the runs were made (`alcl/claims.json`, `alcl.claims.claims_ledger`). The verdicts are computed, in
+# before the runs were made (`alcl/paper/claims.json`, `alcl.paper.claims.claims_ledger`). The verdicts are computed, in
 # [notebook 07](07_figures.ipynb) and in the README.
 
 # %%
-from alcl.claims import load_claims
+from alcl.paper.claims import load_claims
 
 theorems = find_theorems(root)
 
@@ -307,7 +307,7 @@ display(Markdown("\n".join(["| | claim of the abstract | settled by |", "|---|--
 # Every theorem is stated in a notebook, proved there, and *checked* there by a cell that runs with the notebook:
 # against quadrature, arbitrary precision, simulation, finite differences or scipy, never by the proof's own formula.
 # In [n] is the number of that cell. It is *guarded* by tests that run without any notebook. The table is read from
-# the sources by `alcl.theorems`; a test fails if a theorem has no check, no assertion or no guard.
+# the sources by `alcl.paper.theorems`; a test fails if a theorem has no check, no assertion or no guard.
 
 # %%
 display(Markdown(theorems_markdown(theorems, folder="notebooks")))
@@ -315,13 +315,8 @@ display(Markdown(theorems_markdown(theorems, folder="notebooks")))
 # %% [markdown]
 # ## 6 · What the abstract fixes and what we chose
 #
-# The list is `alcl/choices.json`. Each choice also stands in a marked box where it is made; a test fails if a box is
-# not on the list.
-
-# %%
-from alcl.choices import choices_markdown
-
-display(Markdown(choices_markdown(folder="notebooks")))
+# Wherever the abstract leaves something open, we had to choose. Each choice stands in a marked box where it is made,
+# and all of them in [one list](choices.md); a test fails if a box is not on it.
 
 # %% [markdown]
 # ## What to take away

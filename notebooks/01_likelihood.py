@@ -36,7 +36,7 @@ replications = 200  # simulated data sets behind the standard errors of Section 
 sample_size = 2000  # residuals in each
 
 # %%
-from alcl.parameters import check_parameters
+from alcl.paper.parameters import check_parameters
 
 check_parameters(["seed", "replications", "sample_size"], "01_likelihood")
 
@@ -50,9 +50,9 @@ import sympy
 import torch
 from scipy import integrate, special, stats
 
-from alcl import figures
-from alcl.densities import GeneralizedT, log_normalizer
-from alcl.losses import alcl_loss, generalized_correntropy_loss, log_correntropy
+from alcl.distributions import GeneralizedT, log_normalizer
+from alcl.functional import alcl_loss, generalized_correntropy_loss, log_correntropy
+from alcl.paper import figures, manifest
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
@@ -232,7 +232,7 @@ left.annotate("their average,\n1 / (1 + u²)", (3.0, 0.1), (3.9, 0.3), color=fig
 right.text(0.12, 8.2, "parabolas\nτu²", color=figures.COLORS["gcl"])
 right.text(3.75, 3.5, "log(1 + u²)", color=figures.COLORS["alcl"])
 fig.suptitle("Averaging over an unknown bandwidth bends parabolas into a logarithm")
-_ = figures.save(fig, "fig01b_bandwidth_averaging", notebook="01_likelihood")
+_ = manifest.save(fig, "fig01b_bandwidth_averaging", notebook="01_likelihood")
 
 # %% [markdown]
 # ## 3 · Normalise it
@@ -306,7 +306,7 @@ right.set(xlabel="x / scale", ylabel="P(|residual| > x)", xlim=(0.1, 1e3), ylim=
 right.set_title("Same shape, α = 2")
 figures.direct_label(right)
 fig.suptitle("α shapes the peak, κα − 1 sets the tail")
-_ = figures.save(fig, "fig01a_density_family", notebook="01_likelihood")
+_ = manifest.save(fig, "fig01a_density_family", notebook="01_likelihood")
 
 # %% [markdown]
 # The negative log-likelihood of one residual, and so the loss, is
@@ -450,7 +450,7 @@ ax.text(0.97, 0.06, "ellipse: 95% region\nfrom Theorem L11", transform=ax.transA
 ax.set(xlabel="estimated shape α", ylabel="estimated scale β")
 ax.set_title("Estimates scatter as the information predicts")
 drawn_with = {"seed": seed, "replications": replications, "sample_size": sample_size}
-_ = figures.save(fig, "fig01c_recovery", notebook="01_likelihood", parameters=drawn_with)
+_ = manifest.save(fig, "fig01c_recovery", notebook="01_likelihood", parameters=drawn_with)
 
 # %% [markdown]
 # ## What to take away

@@ -39,11 +39,12 @@ import torch
 from scipy import integrate, optimize, special, stats
 from torch.distributions import StudentT
 
-from alcl import ALCLoss, GeneralizedT, comparators, figures, losses
-from alcl.datasets import load_dataset
+from alcl import ALCLoss, GeneralizedT, comparators, losses
+from alcl.experiments.datasets import load_dataset
+from alcl.functional import alcl_loss, log_correntropy
 from alcl.influence import Influence, location_estimate, peak, psi, tuning_constant
-from alcl.losses import alcl_loss, log_correntropy
 from alcl.noise import LEVELS
+from alcl.paper import figures, manifest
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
@@ -129,7 +130,7 @@ for ax in (left, right):
 left.annotate("MSE", (2.95, 7.7), color=figures.COLORS["mse"], fontsize=9)  # its line leaves the axes there
 _ = figures.direct_label(left, {name: shown[name] for name in methods if name != "mse"})
 _ = figures.direct_label(right, {line.get_label(): line.get_label() for line in right.get_lines()})
-_ = figures.save(fig, "fig02a_losses", notebook="02_influence")
+_ = manifest.save(fig, "fig02a_losses", notebook="02_influence")
 
 # %% [markdown]
 # Their influence curves follow. On the right the axes are logarithmic, so that a power law is a straight line: MSE
@@ -151,7 +152,7 @@ right.annotate("GCL", (3.6, 3e-5), color=figures.COLORS["gcl"], fontsize=9)
 _ = figures.direct_label(left, {name: shown[name] for name in methods if name != "mse"})
 short = {"huber": "L1, Huber", "barron": "Barron", "student_t": "Student-t", "cauchy": "Cauchy", "alcl": "ALCL"}
 _ = figures.direct_label(right, short)
-_ = figures.save(fig, "fig02b_influence", notebook="02_influence")
+_ = manifest.save(fig, "fig02b_influence", notebook="02_influence")
 
 # %% [markdown]
 # ## 2 · Bounded
@@ -376,7 +377,7 @@ ax.set_xscale("symlog", linthresh=0.1)
 ax.set(ylabel="shift / fraction added", title="One per cent of wild pixels: what they do")
 ax.annotate("MSE (mean)", (1.2, 0.9), color=figures.COLORS["mse"], fontsize=9)
 _ = figures.direct_label(ax, {"l1": "L1 (median)", "huber": "Huber", "gcl": "GCL", "alcl": "ALCL, fitted"})
-_ = figures.save(fig, "fig02f_sensitivity", notebook="02_influence")
+_ = manifest.save(fig, "fig02f_sensitivity", notebook="02_influence")
 
 # %% tags=["nbval-check-output"]
 print(f"fitted to the residuals: alpha = {fitted.alpha:.2f}, beta = {fitted.beta:.3f} (robust scale {scale:.3f})")
@@ -496,7 +497,7 @@ for ax, (spread, title) in zip(axes, titles.items(), strict=True):
     ax.axvline(0.5, color="0.8", linewidth=0.8, zorder=1)
 axes[0].set_ylabel("error of the location, in std (at least 0.01)")
 _ = figures.direct_label(axes[1], names)
-_ = figures.save(fig, "fig02c_breakdown", notebook="02_influence")
+_ = manifest.save(fig, "fig02c_breakdown", notebook="02_influence")
 
 # %% tags=["nbval-check-output"]
 first = {s: {n: min(breakdown.loc[s].index[breakdown.loc[s, n] > 5], default=1) for n in names} for s in titles}

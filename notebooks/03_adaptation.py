@@ -35,7 +35,7 @@
 seed = 0
 
 # %%
-from alcl.parameters import check_parameters
+from alcl.paper.parameters import check_parameters
 
 check_parameters(["seed"], "03_adaptation")
 
@@ -48,8 +48,9 @@ import pandas as pd
 import torch
 from scipy import optimize, special, stats
 
-from alcl import ALCLoss, GeneralizedT, figures
-from alcl.scoring import NODES, joint_estimates, node_weights
+from alcl import ALCLoss, GeneralizedT
+from alcl.paper import figures, manifest
+from alcl.paper.scoring import NODES, joint_estimates, node_weights
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
@@ -147,7 +148,7 @@ for ax, (title, curves) in zip(axes, panels, strict=True):
 _ = fig.suptitle("Scores of output and scale are bounded, those of shape and tail are not")
 for ax in axes:
     _ = figures.direct_label(ax, fontsize=8)
-_ = figures.save(fig, "fig03a_scores", notebook="03_adaptation")
+_ = manifest.save(fig, "fig03a_scores", notebook="03_adaptation")
 
 # %% [markdown]
 # ## 2 · Collapse: when the scale falls to zero
@@ -282,7 +283,7 @@ ax.plot(exact, learned[1], color=BLUE, marker=".", label="α learned")
 ax.text(exact[first] - 0.045, 3e-4, "α learned", color=BLUE, rotation=90, fontsize=8)
 ax.set(yscale="log", xlabel="fraction z of exact zeros (dotted: threshold)", ylabel="scale β reached", xlim=(0, 0.82))
 ax.set_title("Too many exact zeros pull the scale to its floor")
-_ = figures.save(fig, "fig03b_collapse", notebook="03_adaptation", parameters={"seed": seed})
+_ = manifest.save(fig, "fig03b_collapse", notebook="03_adaptation", parameters={"seed": seed})
 
 # %% [markdown]
 # A fraction of zeros that every fixed shape between 2 and the one reached would survive is fatal when the shape is
@@ -364,7 +365,7 @@ for (name, path), color in zip(paths.items(), ("#6B6B6B", ORANGE, "#8A2B00"), st
     _ = ax.plot(path, color=color, label=name, linestyle="--" if name == "shape too" else "-")
 _ = ax.set(xlabel="step of Adam", ylabel="location", xlim=(0, 700), title="A learned scale leaves the wrong cluster")
 _ = figures.direct_label(ax)
-_ = figures.save(fig, "fig03c_one_maximum", notebook="03_adaptation")
+_ = manifest.save(fig, "fig03c_one_maximum", notebook="03_adaptation")
 
 # %% [markdown]
 # **Any fraction of far outliers implodes shape and scale, slowly** (Theorem J4). With a fraction $\epsilon$ at $R$,
@@ -426,7 +427,7 @@ for name, (look, values) in curves.items():
 _ = ax.set(xscale="log", xlim=(0.5, 30), xlabel="place of 20% of outliers, N(0, 1) data", ylabel="bias of the location")
 _ = ax.set_title("A learned shape follows near outliers; a cap of 3 does not")
 _ = figures.direct_label(ax)
-_ = figures.save(fig, "fig03d_bias", notebook="03_adaptation")
+_ = manifest.save(fig, "fig03d_bias", notebook="03_adaptation")
 top = {name: max(values) for name, (_, values) in curves.items()}
 print({name: round(float(value), 2) for name, value in top.items()})
 assert top["ALCL"] > 2 * max(top["α = 2"], top["α ≤ 3"])

@@ -41,11 +41,12 @@ from scipy import integrate, stats
 from scipy.optimize import brentq
 
 from alcl import noise
-from alcl.datasets import load_dataset
-from alcl.densities import GeneralizedT
-from alcl.figures import COLORS, LEVEL_COLORS, direct_label, headline, image_grid, save, save_table, use_theme
+from alcl.distributions import GeneralizedT
+from alcl.experiments.datasets import load_dataset
 from alcl.noise import LEVELS, MixedNoise, StudentTNoise, clamp_for_network, signal_to_noise
-from alcl.parameters import check_parameters
+from alcl.paper.figures import COLORS, LEVEL_COLORS, direct_label, headline, image_grid, use_theme
+from alcl.paper.manifest import save, save_table
+from alcl.paper.parameters import check_parameters
 
 use_theme()
 

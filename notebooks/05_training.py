@@ -53,7 +53,7 @@ losses = None  # the path of a .py file that calls alcl.catalogue.register_loss 
 
 # %%
 from alcl.catalogue import carrying, load_losses, make_loss
-from alcl.parameters import check_parameters, records_dir, refusal
+from alcl.paper.parameters import check_parameters, records_dir, refusal
 
 check_parameters(["dataset", "level", "seed", "epochs", "methods", "jobs", "losses"])
 if losses is not None:
@@ -70,14 +70,16 @@ from tqdm import tqdm
 
 # %%
 import alcl
-from alcl import experiments, figures
-from alcl.datasets import load_dataset
-from alcl.densities import GeneralizedT
-from alcl.evaluation import in_batches, psnr
-from alcl.experiments import MEASURES, METHODS, NEIGHBOURS, make_task, method_run, stream
+from alcl.distributions import GeneralizedT
+from alcl.experiments import protocol, reconstruction
+from alcl.experiments.datasets import load_dataset
+from alcl.experiments.evaluation import in_batches, psnr
+from alcl.experiments.models import make_model
+from alcl.experiments.protocol import MEASURES
+from alcl.experiments.reconstruction import METHODS, NEIGHBOURS, make_task, method_run, stream
+from alcl.experiments.training import fit
 from alcl.losses import optimizer_groups
-from alcl.models import make_model
-from alcl.training import fit
+from alcl.paper import figures, manifest
 
 torch.set_num_threads(1)
 figures.use_theme()
@@ -103,10 +105,10 @@ asked = usual if asked == ["all"] else ["mse", *(name.strip() for name in asked)
 if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
     raise ValueError(f"jobs must be a whole number of at least 1; got {jobs!r}")
 
-folder = records_dir(studies=[experiments.DEVELOPMENT])
-tuning = experiments.study_store(folder, dataset).read()
+folder = records_dir(studies=[protocol.DEVELOPMENT])
+tuning = protocol.study_store(folder, dataset).read()
 try:
-    best_by = {measure: experiments.oracle(tuning, dataset, level, measure) for measure in MEASURES}
+    best_by = {measure: protocol.oracle(tuning, dataset, level, measure) for measure in MEASURES}
     tuned = {f"GCL (best {'PSNR' if measure == 'psnr' else measure})": best for measure, best in best_by.items()}
     best, *others = tuned.values()
     if all(setting == best for setting in others):  # one setting is best by every measure
@@ -131,7 +133,7 @@ print(f"{dataset} at level {level}, seed {seed}: {len(runs)} runs of {runs['alcl
 # %%
 unsaved = refusal("05_training")
 print("Figures and the table are", f"shown only: {unsaved}" if unsaved else "saved.")
-used = [] if "GCL (untuned)" in tuned else [run.digest for run in experiments.tuning_runs(dataset, level)]
+used = [] if "GCL (untuned)" in tuned else [run.digest for run in protocol.tuning_runs(dataset, level)]
 origin = {
     "parameters": {"dataset": dataset, "level": level, "seed": seed, "epochs": epochs, "methods": methods},
     "records": {dataset: used} if used else {},
@@ -197,7 +199,7 @@ print("every method starts from these weights")
 # > **Our choice.** *(05-D, models, sizes, epochs)* The abstract names no architecture. Gray images get fully connected
 # > autoencoders (64 hidden units and a code of 16 for 8x8 digits, 256 and 32 for 28x28), colour benchmarks a small
 # > convolutional one: small, so that the whole grid of notebook 06 can be rerun on two cores. Sizes, epochs and batch
-# > sizes are fixed per data set, the same for every method and level (`alcl.experiments.SETTINGS`). No run is stopped
+# > sizes are fixed per data set, the same for every method and level (`reconstruction.SETTINGS`). No run is stopped
 # > early: to know when, one would need the clean images that nobody has.
 #
 # ## 3 · The training loop
@@ -226,7 +228,7 @@ def by_hand(model, criterion, inputs, targets, run):
 
 
 # %% [markdown]
-# `alcl.training.fit` is that loop with bookkeeping: it records the loss and the course of $\alpha$ and $\beta$, and
+# `training.fit` is that loop with bookkeeping: it records the loss and the course of $\alpha$ and $\beta$, and
 # calls us back before every epoch, which we use to measure the reconstruction of clean images from noisy ones.
 # Nothing flows back from that into training.
 
@@ -274,10 +276,14 @@ print("the loop written by hand and the library's: the same, to rounding")
 
 # %% [markdown]
 # **Check.** Two runs agree in every bit, and watching changes nothing: the loop of the benchmark,
-# `alcl.experiments.train`, gives the same bits again.
+# `alcl.experiments.reconstruction.train`, gives the same bits again.
 
 # %% tags=["nbval-check-output"]
-first, second, benchmark = fit_watched(short, task)[0], fit_watched(short, task)[0], experiments.train(short, task)[0]
+first, second, benchmark = (
+    fit_watched(short, task)[0],
+    fit_watched(short, task)[0],
+    reconstruction.train(short, task)[0],
+)
 weights = [torch.nn.utils.parameters_to_vector(model.parameters()) for model in (first, second, benchmark)]
 assert torch.equal(weights[0], weights[1])
 assert torch.equal(weights[0], weights[2])
@@ -296,7 +302,7 @@ print("two runs, and the benchmark's own: the same, bit by bit")
 # > written down before the runs. The next cell applies the rule to their records.
 
 # %% tags=["nbval-check-output"]
-scores = experiments.development_scores(experiments.study_store(folder, experiments.DEVELOPMENT).read())
+scores = protocol.development_scores(protocol.study_store(folder, protocol.DEVELOPMENT).read())
 print("mean over development cells\n beta  rate    PSNR  accuracy")
 for (beta, rate), score in scores.items():
     print(f"{beta:5.2f}  {rate:4.0f}  {score['psnr']:6.2f}  {score['accuracy']:8.3f}")
@@ -318,7 +324,7 @@ print(f"starts at alpha = {start.alpha.item():.1f}, beta = {start.beta.item():.1
 work = (joblib.delayed(carrying(fit_watched))(run, tasks[run.targets]) for run in runs.values())
 done = joblib.Parallel(n_jobs=jobs, return_as="generator")(work)
 results = dict(zip(runs, tqdm(done, total=len(runs), desc="methods trained"), strict=True))
-scores = {key: experiments.evaluate(result[0], tasks[runs[key].targets]) for key, result in results.items()}
+scores = {key: reconstruction.evaluate(result[0], tasks[runs[key].targets]) for key, result in results.items()}
 
 # %% [markdown]
 # ### Curves
@@ -363,7 +369,7 @@ _ = axes["beta"].set(xlabel="epoch", ylabel="scale β", ylim=(0, None))
 for ax in axes.values():
     _ = figures.direct_label(ax)
 if not unsaved:
-    _ = figures.save(fig, "fig05a_curves", notebook="05_training", **origin)
+    _ = manifest.save(fig, "fig05a_curves", notebook="05_training", **origin)
 
 # %% [markdown]
 # A curve that turns down again has begun to reproduce noise: with targets as noisy as the inputs, more training is not
@@ -394,7 +400,7 @@ _ = figures.image_grid(fig, [[column[i] for column in images.values()] for i in 
 gains = [scores[key]["psnr"] - scores["mse"]["psnr"] for key in robust]
 _ = fig.suptitle(f"Against MSE, robust losses gain {min(gains):+.1f} to {max(gains):+.1f} dB")
 if not unsaved:
-    _ = figures.save(fig, "fig05b_reconstructions", notebook="05_training", **origin)
+    _ = manifest.save(fig, "fig05b_reconstructions", notebook="05_training", **origin)
 
 # %% [markdown]
 # ## 6 · Residuals, and the density behind the loss
@@ -442,21 +448,21 @@ _ = fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center",
 wider = "still wider" if beta > best.beta else "narrower"
 _ = fig.suptitle(f"ALCL's density after training: {wider} than the best of its family")
 if not unsaved:
-    _ = figures.save(fig, "fig05c_residuals", notebook="05_training", **origin)
+    _ = manifest.save(fig, "fig05c_residuals", notebook="05_training", **origin)
 
 # %% [markdown]
-# `alcl.diagnose` says the same in words, for residuals of your own: whether scale or shape sit at a bound, how many
+# `alcl.diagnostics` says the same in words, for residuals of your own: whether scale or shape sit at a bound, how many
 # residuals are exactly zero, whether they are symmetric, whether the density is rejected by a test that knows how many
 # they are, and whether the parameters have settled. A line that begins with LOOK deserves one.
 
 # %%
-from alcl.diagnose import diagnose
+from alcl.diagnostics import diagnose
 
 found = diagnose(criterion, e, results["alcl"][2])
 print(found)
 fig = found.draw()
 if not unsaved:
-    _ = figures.save(fig, "fig05e_diagnosis", notebook="05_training", **origin)
+    _ = manifest.save(fig, "fig05e_diagnosis", notebook="05_training", **origin)
 
 # %% [markdown]
 # ## 7 · What the probe sees
@@ -485,7 +491,7 @@ fig = plt.figure(figsize=(7.4, 0.75 * len(keys) + 0.3))
 _ = figures.image_grid(fig, averages, row_labels=row_labels)
 _ = fig.suptitle("What a code keeps of a class: its average, decoded; accuracy of the probe")
 if not unsaved:
-    _ = figures.save(fig, "fig05d_codes", notebook="05_training", **origin)
+    _ = manifest.save(fig, "fig05d_codes", notebook="05_training", **origin)
 
 # %% [markdown]
 # ## 8 · The table
@@ -528,7 +534,7 @@ texts = {name: table[name].map(lambda v, f=f: "" if pd.isna(v) else f.format(v))
 print(f"{dataset}, level {level}, seed {seed}")
 print(pd.DataFrame(texts).to_string())
 if not unsaved:  # seconds are this machine's, today
-    _ = figures.save_table(table.drop(columns="seconds"), "table05_methods", notebook="05_training", **origin)
+    _ = manifest.save_table(table.drop(columns="seconds"), "table05_methods", notebook="05_training", **origin)
 
 # %% [markdown]
 # One seed is an anecdote. What the table can show is that the machinery works; which loss is better, and by how much,

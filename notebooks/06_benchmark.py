@@ -50,14 +50,16 @@ from IPython.display import display
 from matplotlib.lines import Line2D
 
 # %%
-from alcl import analysis, experiments, figures
-from alcl.evaluation import in_batches
-from alcl.experiments import BENCHMARK, EMBEDDED, KEPT_LEVEL, MEASURES, TUNING_SEEDS
-from alcl.figures import COLORS, LABELS, LEVEL_COLORS, MARKERS, headline, save, save_table, style, use_theme
+from alcl.experiments import analysis, protocol, reconstruction
+from alcl.experiments.evaluation import in_batches
+from alcl.experiments.protocol import BENCHMARK, EMBEDDED, KEPT_LEVEL, MEASURES, TUNING_SEEDS
+from alcl.experiments.records import RecordStore
 from alcl.influence import Influence
 from alcl.noise import LEVELS, MixedNoise, clamp_for_network
-from alcl.parameters import check_parameters, records_dir
-from alcl.records import RecordStore
+from alcl.paper import figures
+from alcl.paper.figures import COLORS, LABELS, LEVEL_COLORS, MARKERS, headline, style, use_theme
+from alcl.paper.manifest import save, save_table
+from alcl.paper.parameters import check_parameters, records_dir
 
 use_theme()
 
@@ -73,7 +75,7 @@ DATASETS = (*EMBEDDED, *BENCHMARK)
 check_parameters(["records", "live", "live_levels", "live_seeds", "jobs"], "06_benchmark")
 NOTEBOOK = "06_benchmark"
 folder = records_dir(records, DATASETS)
-committed = {name: experiments.study_store(folder, name).read() for name in DATASETS}
+committed = {name: protocol.study_store(folder, name).read() for name in DATASETS}
 print({name: f"{len(found)} records" for name, found in committed.items()})
 
 # %% [markdown]
@@ -88,7 +90,7 @@ print({name: f"{len(found)} records" for name, found in committed.items()})
 #
 # > **Our choice.** The abstract names neither data sets nor noise parameters nor the number of runs. Data sets,
 # > levels, networks and the number of seeds are ours; they are the same for all methods, and were fixed before the
-# > grid was run (`alcl/experiments.py`).
+# > grid was run (`alcl/experiments/protocol.py`).
 #
 # > **Our choice: how GCL is tuned.** "Optimally tuned" is taken at its word. For every cell, and *separately for each
 # > measure*, GCL gets the best of a declared grid of 24 settings by the result on *clean validation images*, which no
@@ -106,18 +108,20 @@ print({name: f"{len(found)} records" for name, found in committed.items()})
 # %%
 def live_runs(dataset, level):
     """MSE, ALCL and tuned GCL for every live seed."""
-    runs = [experiments.method_run(method, dataset, level, seed) for seed in live_seeds for method in ("mse", "alcl")]
+    runs = [
+        reconstruction.method_run(method, dataset, level, seed) for seed in live_seeds for method in ("mse", "alcl")
+    ]
     try:
-        settings = [experiments.oracle(committed[dataset], dataset, level, measure) for measure in MEASURES]
+        settings = [protocol.oracle(committed[dataset], dataset, level, measure) for measure in MEASURES]
     except LookupError as reason:
         print(f"GCL is not trained on {dataset} at {level}: {reason}")
         return runs
-    return runs + [experiments.method_run("gcl", dataset, level, seed, **s) for seed in live_seeds for s in settings]
+    return runs + [reconstruction.method_run("gcl", dataset, level, seed, **s) for seed in live_seeds for s in settings]
 
 
 def beside_tuning(dataset, level):
     """ALCL judged as GCL's tuning runs are: on clean validation images, with their seed (for Section 6)."""
-    return experiments.method_run("alcl", dataset, level, TUNING_SEEDS[0], evaluate_on="validation")
+    return reconstruction.method_run("alcl", dataset, level, TUNING_SEEDS[0], evaluate_on="validation")
 
 
 # %%
@@ -128,7 +132,7 @@ if live:
     beside = [beside_tuning(*cell) for cell in itertools.product(EMBEDDED, ("low", "high"))]
     wanted += [run for run in beside if run.digest not in known]
     with tempfile.TemporaryDirectory() as scratch:
-        retrained = experiments.sweep(wanted, RecordStore(Path(scratch) / "live.jsonl"), jobs, description="live")
+        retrained = reconstruction.sweep(wanted, RecordStore(Path(scratch) / "live.jsonl"), jobs, description="live")
 print(f"{len(retrained)} runs trained")
 
 # %% [markdown]
@@ -451,7 +455,7 @@ def chosen(dataset, level, measure):
     """GCL's settings that the oracle takes at this level, and at the level of the kept one, with their markers."""
     for marker, at in (("*", level), ("x", KEPT_LEVEL)):
         with contextlib.suppress(LookupError):  # not all of these tuning runs are recorded
-            yield marker, experiments.oracle(kinds["validation"], dataset, at, measure)
+            yield marker, protocol.oracle(kinds["validation"], dataset, at, measure)
 
 
 # %%
@@ -503,7 +507,7 @@ blind.round(2)
 # ## 7 · Variance over runs
 #
 # The variance over seeds of ALCL divided by a rival's; below 1, ALCL varies less. The interval is a jackknife's
-# (`alcl.analysis.variance_ratio_interval`); $p$ is Pitman and Morgan's test for paired samples.
+# (`alcl.experiments.analysis.variance_ratio_interval`); $p$ is Pitman and Morgan's test for paired samples.
 #
 # > **How much ten seeds know.** The 95 % interval of a ratio of two variances, from ten independent normal runs each,
 # > spans a factor of 16 from end to end (the squared 97.5 % quantile of $F_{9,9}$). Single cells can therefore show
@@ -636,11 +640,11 @@ def trained(law, method, **options):
     """Reconstructions (networks, N, C, H, W) of the same noisy test images; the clean ones; the last criterion."""
     found = []
     for seed in range(networks):
-        config = experiments.method_run(method, "digits", "extreme", seed, **options)
-        task = experiments.make_task(config)
+        config = reconstruction.method_run(method, "digits", "extreme", seed, **options)
+        task = reconstruction.make_task(config)
         noisy = law(task.train_clean, torch.Generator().manual_seed(1000 + seed))
         task = replace(task, train_inputs=clamp_for_network(noisy), train_targets=noisy)
-        model, criterion, _, _ = experiments.train(config, task)
+        model, criterion, _, _ = reconstruction.train(config, task)
         tests = clamp_for_network(law(task.eval_clean, torch.Generator().manual_seed(0)))
         found.append(in_batches(model.eval(), tests))
     return torch.stack(found), task.eval_clean, criterion
@@ -656,7 +660,7 @@ def split(images, clean):
 # %%
 oracle = None
 with contextlib.suppress(LookupError):  # not tuned: nothing to compare with
-    oracle = experiments.oracle(kinds["validation"], "digits", "extreme", "psnr")
+    oracle = protocol.oracle(kinds["validation"], "digits", "extreme", "psnr")
 parts, kernels = [], {}
 for name, law in laws.items() if live and oracle else ():
     for method, options in (("alcl", {}), ("gcl", oracle)):
@@ -711,7 +715,7 @@ if len(causes):
 lost = behind[(behind["measure"] == "accuracy") & (behind["rival"] == "gcl") & behind["dataset"].isin(BENCHMARK)]
 if len(lost):
     at = tuple(lost.sort_values("difference").iloc[0][["dataset", "level"]])
-    runs = [experiments.method_run("alcl", *at, seed).digest for seed in analysis.SEEDS]
+    runs = [reconstruction.method_run("alcl", *at, seed).digest for seed in analysis.SEEDS]
     learned = [record["history"]["beta"][-1] for record in kinds["evaluation"] if record["digest"] in runs]
     by_scale = pd.DataFrame({measure: landscape(*at, measure).median() for measure in MEASURES})
     by_scale.index = [f"GCL, β = {beta:g}" for beta in by_scale.index]

@@ -44,12 +44,14 @@ import pandas as pd
 from IPython.display import Markdown, display
 from matplotlib.lines import Line2D
 
-from alcl import analysis, claims
-from alcl.datasets import DATASETS
-from alcl.experiments import BENCHMARK, EMBEDDED, study_store
-from alcl.figures import COLORS, DATASET_MARKERS, LABELS, figures_dir, headline, save, save_table, use_theme
+from alcl.experiments import analysis
+from alcl.experiments.datasets import DATASETS
+from alcl.experiments.protocol import BENCHMARK, EMBEDDED, study_store
 from alcl.noise import LEVELS
-from alcl.parameters import check_parameters, checkout, records_dir
+from alcl.paper import claims
+from alcl.paper.figures import COLORS, DATASET_MARKERS, LABELS, figures_dir, headline, use_theme
+from alcl.paper.manifest import save, save_table
+from alcl.paper.parameters import check_parameters, checkout, records_dir
 
 use_theme()
 
@@ -90,7 +92,7 @@ display(Markdown(inspect.cleandoc(claims.claims_ledger.__doc__)))
 
 # %% [markdown]
 # > **Our choice: what the claims mean.** The abstract is one paragraph. What we take its words to mean is in
-# > `alcl/claims.json`:
+# > `alcl/paper/claims.json`:
 # >
 # > - *high-noise regime*: our levels high and extreme; *mixed heavy-tailed and impulsive noise*: moderate, high and
 # >   extreme; *low noise*: our level low. "None" has no noise, and decides nothing.

@@ -32,9 +32,9 @@
 # numbers come from records, which these lines complete (they resume where they stopped; minutes, an hour, hours):
 #
 # ```
-# python -m alcl.label_experiments --profile embedded --records paper_figures/records
-# ALCL_DATA=/path/to/mirrors python -m alcl.label_experiments --profile core --records paper_figures/records
-# ALCL_DATA=/path/to/mirrors python -m alcl.label_experiments --profile paper --records paper_figures/records
+# python -m alcl.experiments labels --profile embedded --records paper_figures/records
+# ALCL_DATA=/path/to/mirrors python -m alcl.experiments labels --profile core --records paper_figures/records
+# ALCL_DATA=/path/to/mirrors python -m alcl.experiments labels --profile paper --records paper_figures/records
 # ```
 
 # %% tags=["parameters"]
@@ -42,7 +42,7 @@ records = None  # folder of label_noise.jsonl; None: paper_figures/records
 live_seeds = [0]  # of the runs on digits that are trained again
 
 # %%
-from alcl.parameters import check_parameters, records_dir
+from alcl.paper.parameters import check_parameters, records_dir
 
 check_parameters(["records", "live_seeds"], "08_label_noise")
 folder = records_dir(records, ["label_noise"])
@@ -56,23 +56,20 @@ import pandas as pd
 import torch
 from scipy import optimize
 
+from alcl.experiments.analysis import bootstrap_interval
+from alcl.experiments.datasets import load_dataset
+
 # %%
-from alcl import figures, label_experiments
-from alcl.analysis import bootstrap_interval
-from alcl.classification import (
-    amse_minimiser,
-    asymmetry_condition,
-    make_classification_loss,
-    smallest_height,
-)
-from alcl.datasets import load_dataset
-from alcl.label_experiments import METHODS, LabelRun, method_of, method_run
-from alcl.label_noise import make_label_noise
+from alcl.paper import figures, manifest
+from alcl.related import label_runs
+from alcl.related.label_losses import amse_minimiser, asymmetry_condition, make_classification_loss, smallest_height
+from alcl.related.label_noise import make_label_noise
+from alcl.related.label_runs import METHODS, LabelRun, method_of, method_run
 
 torch.set_num_threads(1)
 figures.use_theme()
-if not isinstance(live_seeds, list) or any(seed not in label_experiments.SEEDS for seed in live_seeds):
-    raise ValueError(f"live_seeds must be a list of seeds among {label_experiments.SEEDS}; got {live_seeds!r}")
+if not isinstance(live_seeds, list) or any(seed not in label_runs.SEEDS for seed in live_seeds):
+    raise ValueError(f"live_seeds must be a list of seeds among {label_runs.SEEDS}; got {live_seeds!r}")
 
 # %%
 NAMES = {"ce": "CE", "gce": "GCE", "mae": "MAE", "nce": "NCE", "nfl": "NFL", "nce_rce": "NCE+RCE", "amse": "AMSE"}
@@ -116,7 +113,7 @@ for ax, (kind, _) in zip(axes, noises, strict=True):
 axes[0].set_ylabel("true class")
 _ = fig.colorbar(image, ax=axes, shrink=0.8, label="share")
 figures.headline(fig, "A rate of 0.4, in three different ways")
-_ = figures.save(fig, "fig08a_noises", notebook="08_label_noise", data={"digits": digits.checksum})
+_ = manifest.save(fig, "fig08a_noises", notebook="08_label_noise", data={"digits": digits.checksum})
 
 # %% tags=["nbval-check-output"]
 law = make_label_noise("symmetric", 0.4)
@@ -183,7 +180,7 @@ _ = ax.axvline(0.1, color="0.6", lw=0.8, ls=":")
 _ = ax.annotate("where training begins", (0.11, 2.5), fontsize=9, color="0.4")
 _ = ax.set(xlabel="probability of the given label", ylabel="pull on its logit", ylim=(-0.05, 2.65))
 figures.headline(fig, f"Where training begins CE pulls hardest, {ratio['ce']:.1f} times as hard as MAE")
-_ = figures.save(fig, "fig08b_losses", notebook="08_label_noise")
+_ = manifest.save(fig, "fig08b_losses", notebook="08_label_noise")
 
 # %% [markdown]
 # Cross-entropy pulls with $1 - p_y$: the less it believes a label the harder it pulls, and wrong labels are those that
@@ -322,7 +319,7 @@ for x, text, color in ((0.075, "condition fails", "#0072B2"), (1.2, "condition h
     _ = ax.annotate(text, (x, 0.93), color=color)
 _ = ax.set(xscale="log", xlabel="$w_m / w_n$ over its threshold", ylabel="largest $p$ of the minimiser")
 figures.headline(fig, "Past the threshold AMSE's minimiser puts all probability on one label")
-_ = figures.save(fig, "fig08c_condition", notebook="08_label_noise")
+_ = manifest.save(fig, "fig08c_condition", notebook="08_label_noise")
 
 # %% [markdown]
 # ## 5 · How high must the target be?
@@ -374,7 +371,7 @@ _ = ax.set(
 )
 _ = ax.set_title("Cross-entropy repeats the noise; a high target ignores it")
 _ = figures.direct_label(ax)
-_ = figures.save(fig, "fig08d_believed", notebook="08_label_noise")
+_ = manifest.save(fig, "fig08d_believed", notebook="08_label_noise")
 
 # %% [markdown]
 # AMSE at $a = 1$ is the plain squared error (Brier score), and it believes exactly what cross-entropy believes.
@@ -408,7 +405,7 @@ print("AMSE = MSE + (a - 1)/K MAE + constant, at 4500 random points")
 # %%
 short = {"dataset": "digits", "noise": "symmetric", "rate": 0.4, "epochs": 2}
 jal, control, other = (
-    torch.nn.utils.parameters_to_vector(label_experiments.train(method_run(method, **short))[0].parameters())
+    torch.nn.utils.parameters_to_vector(label_runs.train(method_run(method, **short))[0].parameters())
     for method in ("jal_ce", "jal_ce_control", "ce")
 )
 gap, scale = (jal - control).norm().item(), (jal - other).norm().item()
@@ -473,7 +470,7 @@ for a in (30.0, 1.5):
 # here.
 
 # %%
-stored = label_experiments.store(folder).read()
+stored = label_runs.store(folder).read()
 rows = []
 for record in stored:
     config, run = record["config"], LabelRun.from_config(record["config"])
@@ -490,7 +487,7 @@ print(frame.groupby("dataset").size().to_dict(), "records")
 again = [method_run(method, "digits", "symmetric", 0.8, seed) for seed in live_seeds for method in ("ce", "jal_ce")]
 recorded = frame.set_index("digest")["accuracy"]
 for config in again:
-    now, then = label_experiments.run(config)["metrics"]["accuracy"], recorded.get(config.digest, np.nan)
+    now, then = label_runs.run(config)["metrics"]["accuracy"], recorded.get(config.digest, np.nan)
     print(f"{NAMES[method_of(config.config())]:7s} seed {config.seed}: trained now {now:.4f}, recorded {then:.4f}")
     assert not abs(now - then) > 0.06  # what rounding may do, amplified by training
 
@@ -503,19 +500,19 @@ def medians_of(grouped):
 
 
 # %%
-wide = {run.digest for profile in ("embedded", "paper") for run in label_experiments.PROFILES[profile]()}
+wide = {run.digest for profile in ("embedded", "paper") for run in label_runs.PROFILES[profile]()}
 everything = frame[frame["digest"].isin(wide) & (frame["decay"] == "l2")]
 all_losses = medians_of(everything.groupby(["dataset", "cell", "method"])["accuracy"]).reset_index()
-origin = {"records": {label_experiments.STUDY: everything["digest"].tolist()},
+origin = {"records": {label_runs.STUDY: everything["digest"].tolist()},
           "data": dict(zip(everything["dataset"], everything["data"], strict=True))}  # fmt: skip
 if len(all_losses):
-    _ = figures.save_table(all_losses, "table08c_all_losses", notebook="08_label_noise", **origin)
+    _ = manifest.save_table(all_losses, "table08c_all_losses", notebook="08_label_noise", **origin)
 medians = all_losses.pivot(index=["dataset", "method"], columns="cell", values="median")
 medians.rename(index=NAMES, level="method").round(3)
 
 
 # %%
-NOISES = [f"{kind} {rate}" for kind, rate in sorted(label_experiments.CELLS, reverse=True)]
+NOISES = [f"{kind} {rate}" for kind, rate in sorted(label_runs.CELLS, reverse=True)]
 
 
 def dots(ax, dataset, noise):
@@ -540,7 +537,7 @@ if "digits" in lowest:
     _ = axes[0].set(yticks=range(len(names)), yticklabels=names, ylim=(-0.6, len(names) - 0.4))
     _ = fig.supxlabel("accuracy on clean test labels, % (one point per seed; bar: the median)", fontsize=9.5)
     figures.headline(fig, "Digits: cross-entropy is last, except under asymmetric noise")
-    _ = figures.save(fig, "fig08e_digits", notebook="08_label_noise", **origin)
+    _ = manifest.save(fig, "fig08e_digits", notebook="08_label_noise", **origin)
 
 # %% [markdown]
 # The larger images, by medians over seeds (all of them, with intervals, are in `table08c_all_losses`):
@@ -563,7 +560,7 @@ if rows:
     both = medians.loc[mirrors].unstack("method").stack("cell", future_stack=True)[["ce", "jal_ce"]].dropna()
     ahead = int((both["jal_ce"] > both["ce"]).sum())
     figures.headline(fig, f"Larger images: JAL-CE is above cross-entropy in {ahead} of {len(both)} conditions")
-    _ = figures.save(fig, "fig08h_mirrors", notebook="08_label_noise", **origin)
+    _ = manifest.save(fig, "fig08h_mirrors", notebook="08_label_noise", **origin)
 
 # %%
 for (dataset, noise), part in all_losses.groupby(["dataset", "cell"]):
@@ -594,7 +591,7 @@ for (dataset, noise), part in all_losses.groupby(["dataset", "cell"]):
 # > cores can do.
 
 # %%
-core = [run.digest for run in label_experiments.PROFILES["core"]()]
+core = [run.digest for run in label_runs.PROFILES["core"]()]
 there = frame["digest"].isin(core).sum()
 print(f"{there} of the {len(core)} records of the core study" + ("" if there == len(core) else ": INCOMPLETE"))
 
@@ -602,18 +599,18 @@ print(f"{there} of the {len(core)} records of the core study" + ("" if there == 
 core_frame = frame[frame["digest"].isin(core)].copy()
 source = {
     "parameters": {},
-    "records": {label_experiments.STUDY: core_frame["digest"].tolist()},
+    "records": {label_runs.STUDY: core_frame["digest"].tolist()},
     "data": dict(zip(core_frame["dataset"], core_frame["data"], strict=True)),
 }
 keys = ["dataset", "cell", "method", "decay"]
 summary = medians_of(core_frame.groupby(keys)["accuracy"])
 summary["memorised"] = core_frame.groupby(keys)["memorised"].median()
 if len(summary):
-    _ = figures.save_table(summary, "table08a_medians", notebook="08_label_noise", **source)
+    _ = manifest.save_table(summary, "table08a_medians", notebook="08_label_noise", **source)
 summary.round(3)
 
 # %% [markdown]
-# Accuracy on clean test labels, medians over seeds with bootstrap intervals of confidence `alcl.analysis.CONFIDENCE`.
+# Accuracy on clean test labels, medians over seeds with bootstrap intervals of confidence `analysis.CONFIDENCE`.
 # (Of five values such an interval is seldom wider than from the least to the largest, which covers the median with
 # probability $1 - 2^{-4}$ at best.) `memorised` is the share of wrong training labels that the network predicts.
 # Differences are paired: same noise, same initial weights, same batches.
@@ -644,7 +641,7 @@ for what, sides in comparisons.items():
         rows.append(entry | {"low": low, "high": high, "ahead": int((values > 0).sum())})
 table = pd.DataFrame(rows, columns=["dataset", "cell", "what", "seeds", "difference", "low", "high", "ahead"])
 if len(table):
-    _ = figures.save_table(table, "table08b_differences", notebook="08_label_noise", **source)
+    _ = manifest.save_table(table, "table08b_differences", notebook="08_label_noise", **source)
 table.round(2)
 
 # %%
@@ -667,7 +664,7 @@ if {"loss", "decay"} <= set(sizes.index):
     moved = f"by up to {sizes['loss']:.1f} points, the decay alone by at most {sizes['decay']:.1f}"
     figures.headline(fig, f"The loss alone moves accuracy {moved}")
 if len(table):
-    _ = figures.save(fig, "fig08f_confound", notebook="08_label_noise", **source)
+    _ = manifest.save(fig, "fig08f_confound", notebook="08_label_noise", **source)
 
 # %% [markdown]
 # How the runs got there: accuracy on clean test labels, and the share of wrong training labels that are repeated,
@@ -692,7 +689,7 @@ if len(matched):
     last = 100 * matched.groupby(["method", "dataset", "cell"])["memorised"].median()
     texts = [f"{last[m].min():.0f} to {last[m].max():.0f} %" for m in ("ce", "jal_ce")]
     figures.headline(fig, f"In the end cross-entropy repeats {texts[0]} of the wrong labels, JAL-CE {texts[1]}")
-    _ = figures.save(fig, "fig08g_curves", notebook="08_label_noise", **source)
+    _ = manifest.save(fig, "fig08g_curves", notebook="08_label_noise", **source)
 
 # %% [markdown]
 # ## 10 · The verdict, computed
@@ -707,7 +704,7 @@ for dataset, cell in cells:
         continue
     fair = row.loc["loss alone (both L2)"]
     verdict = "ahead" if fair["low"] > 0 else "behind" if fair["high"] < 0 else "undecided"
-    if fair["seeds"] < len(label_experiments.SEEDS):
+    if fair["seeds"] < len(label_runs.SEEDS):
         verdict = f"too few seeds, so far {verdict}"
     interval = f"{fair['difference']:+.1f} points [{fair['low']:+.1f}, {fair['high']:+.1f}]"
     print(f"{dataset}, {cell}: {verdict}; {interval}, ahead in {fair['ahead']} of {fair['seeds']} seeds")

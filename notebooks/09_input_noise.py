@@ -34,8 +34,8 @@
 # minute; the numbers of Sections 5 to 7 come from records, which these lines complete (minutes, half an hour):
 #
 # ```
-# python -m alcl.input_experiments --profile embedded --records paper_figures/records
-# ALCL_DATA=/path/to/mirrors python -m alcl.input_experiments --profile paper --records paper_figures/records
+# python -m alcl.experiments inputs --profile embedded --records paper_figures/records
+# ALCL_DATA=/path/to/mirrors python -m alcl.experiments inputs --profile paper --records paper_figures/records
 # ```
 
 # %% tags=["parameters"]
@@ -43,7 +43,7 @@ records = None  # folder of input_noise.jsonl; None: paper_figures/records
 live_seeds = [0]  # of the runs on digits, and of the splits of the table, that are run again
 
 # %%
-from alcl.parameters import check_parameters, records_dir
+from alcl.paper.parameters import check_parameters, records_dir
 
 check_parameters(["records", "live_seeds"], "09_input_noise")
 folder = records_dir(records, ["input_noise"])
@@ -60,11 +60,12 @@ from scipy import stats
 from torch import nn
 from torch.nn import functional as F
 
+from alcl.experiments.analysis import bootstrap_interval
+
 # %%
-from alcl import figures, input_experiments
-from alcl.analysis import bootstrap_interval
-from alcl.classifiers import make_classifier
-from alcl.discriminative import (
+from alcl.paper import figures, manifest
+from alcl.related import input_runs
+from alcl.related.feature_losses import (
     PERTURBATIONS,
     TRAININGS,
     finite_difference_curvature,
@@ -72,13 +73,14 @@ from alcl.discriminative import (
     input_hessians,
     plane_distances,
 )
-from alcl.input_experiments import RIVALS, InputRun, Regression
+from alcl.related.input_runs import RIVALS, InputRun, Regression
+from alcl.related.label_runs import make_classifier
 
 # %%
 torch.set_num_threads(1)
 figures.use_theme()
 NOTEBOOK = "09_input_noise"
-legal = input_experiments.SEEDS["digits"]
+legal = input_runs.SEEDS["digits"]
 if not isinstance(live_seeds, list) or any(seed not in legal for seed in live_seeds):
     raise ValueError(f"live_seeds must be a list of seeds among {legal}; got {live_seeds!r}")
 LOOKS = {"clean": "#0072B2", "noisy": "#009E73", "both": "#56B4E9", "stability": "#E69F00", "discriminative": "#D55E00"}
@@ -274,7 +276,7 @@ print("the input Hessian is the covariance of the logits' gradients")
 # > mean; classes that a batch lacks do not count in it; the last layer sees clean features in the cross-entropy only.
 
 # %%
-stored = [(input_experiments.config_of(record), record) for record in input_experiments.store(folder).read()]
+stored = [(input_runs.config_of(record), record) for record in input_runs.store(folder).read()]
 stored = [(config, record) for config, record in stored if config.digest == record["digest"]]  # this protocol's
 classifiers = [(config, record) for config, record in stored if config.kind == "classifier"]
 plain = [(config, record) for config, record in classifiers if config.level == "none"]
@@ -300,7 +302,7 @@ for seed in live_seeds:
     for training in ("clean", "discriminative"):
         config = InputRun("digits", training, seed=seed)
         then = recorded.get(config.digest, {"clean": np.nan})["clean"]
-        now = input_experiments.accuracy(input_experiments.train(config), *input_experiments.test_images(config))
+        now = input_runs.accuracy(input_runs.train(config), *input_runs.test_images(config))
         print(f"{training:14s} seed {seed}: accuracy {now:.4f}, recorded {then:.4f}")
         assert not abs(now - then) > 0.04  # what rounding may do, amplified by training
 
@@ -357,7 +359,7 @@ clean = curves[curves["number"] == 0].groupby(keys)["accuracy"].first().rename("
 by_run = curves[curves["number"] > 0].groupby([*keys, "perturbation"])["accuracy"].mean().unstack()[list(PERTURBATIONS)]
 robustness = pd.concat([clean, by_run], axis=1).groupby(["dataset", "training"]).median()
 robustness = robustness.reindex(itertools.product(DATASETS, TRAININGS))
-_ = figures.save_table(robustness, "table09a_robustness", **source(plain))
+_ = manifest.save_table(robustness, "table09a_robustness", **source(plain))
 (100 * robustness).round(1)
 
 # %%
@@ -370,7 +372,7 @@ for dataset, name in (("digits", "fig09a_robustness"), ("mnist", "fig09d_robustn
         f"{dataset}: over all levels the discriminative loss leads under {first} of {len(PERTURBATIONS)} perturbations"
     )
     figures.headline(fig, title)
-    _ = figures.save(fig, name, **source([pair for pair in plain if pair[0].dataset == dataset]))
+    _ = manifest.save(fig, name, **source([pair for pair in plain if pair[0].dataset == dataset]))
 
 # %% [markdown]
 # Thick lines are medians over seeds, thin ones single networks; in the table the mean over the four levels of each
@@ -389,7 +391,7 @@ bends = pd.DataFrame(rows).set_index(keys)
 bends["half sigma^2 tr H"] = bends.pop("sigma") ** 2 / 2 * bends["trace"]
 bends["robust"] = 100 * by_run.mean(axis=1)
 table = bends.groupby(["dataset", "training"]).median().reindex(itertools.product(DATASETS, TRAININGS))
-_ = figures.save_table(table, "table09b_curvature", **source(plain))
+_ = manifest.save_table(table, "table09b_curvature", **source(plain))
 table.round(3)
 
 # %%
@@ -409,7 +411,7 @@ assert max(map(abs, rho.values()), default=0) < 0.3
 found = " and ".join(f"{value:.2f} on {dataset}" for dataset, value in rho.items())
 figures.headline(fig, f"Flat networks need not be robust: rank correlation of flatness and accuracy {found}")
 _ = fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
-_ = figures.save(fig, "fig09b_curvature", **source(plain))
+_ = manifest.save(fig, "fig09b_curvature", **source(plain))
 
 # %% [markdown]
 # The collapsed networks have no curvature at all. And noise adds more to the loss than half the trace says:
@@ -438,7 +440,7 @@ for dataset, rival, (name, (measure, sign)) in itertools.product(DATASETS, ("cle
     rows.append({"dataset": dataset, "rival": rival, "measure": name, "median": np.median(difference), "low": low,
                  "high": high, "better": f"{(sign * difference > 0).sum()} of {len(difference)}"})  # fmt: skip
 verdict = pd.DataFrame(rows).set_index(["dataset", "rival", "measure"])
-_ = figures.save_table(verdict, "table09d_verdict", **source(plain))
+_ = manifest.save_table(verdict, "table09d_verdict", **source(plain))
 verdict.round(2)
 
 # %%
@@ -486,7 +488,7 @@ for ((dataset, images), part), rival in itertools.product(wide.groupby(["dataset
                  "the rival": part[rival].median(), "difference": (part["alcl"] - part[rival]).median(),
                  "low": low, "high": high})  # fmt: skip
 auxiliaries = pd.DataFrame(rows).set_index(["dataset", "test images", "rival"])
-_ = figures.save_table(auxiliaries, "table09e_auxiliary", **source(spoilt))
+_ = manifest.save_table(auxiliaries, "table09e_auxiliary", **source(spoilt))
 auxiliaries.round(1)
 
 # %% [markdown]
@@ -522,7 +524,7 @@ rows = [{"loss": NAMES[name], "noise": config.noise, "split": config.split, "err
         for config, record in fits for name, error in record["metrics"]["error"].items()]  # fmt: skip
 errors = pd.DataFrame(rows)
 for split in live_seeds:
-    now = input_experiments.regress(Regression(0.5, split), "alcl")
+    now = input_runs.regress(Regression(0.5, split), "alcl")
     then = errors[(errors["noise"] == 0.5) & (errors["split"] == split) & (errors["loss"] == "ALCL")]["error"]
     print(f"ALCL, split {split}: error {now:.2f} now, {then.item() if len(then) else float('nan'):.2f} recorded")
     assert not any(abs(now / then - 1) > 0.01)
@@ -536,7 +538,7 @@ ends = {name: bootstrap_interval(values.to_numpy()) for name, values in beyond.i
 summary["ALCL smaller by"] = beyond.median()
 summary["low"], summary["high"] = ({name: end[i] for name, end in ends.items()} for i in (0, 1))
 summary["ALCL better in"] = [f"{int((values > 0).sum())} of {len(values)}" for _, values in beyond.items()]
-_ = figures.save_table(summary, "table09c_regression", **source(fits))
+_ = manifest.save_table(summary, "table09c_regression", **source(fits))
 summary.round(2)
 
 
@@ -563,7 +565,7 @@ _ = ax.set_xlabel("mean absolute error on clean test targets, minus ALCL's (> 0:
 ahead, behind = int((order["low"] > 0).sum()), int((order["high"] < 0).sum())
 title = f"Heavy-tailed targets: ALCL is ahead of {ahead} of {len(order)} losses and behind {behind}, the rest is open"
 figures.headline(fig, title)
-_ = figures.save(fig, "fig09c_regression", **source(fits))
+_ = manifest.save(fig, "fig09c_regression", **source(fits))
 
 # %% [markdown]
 # Ahead and behind are meant with the whole interval of the paired differences over splits. (The splits share

@@ -34,8 +34,8 @@
 # **What you need**
 #
 # - notebooks 05 and 06: what a run is, why seeds are paired, how GCL is tuned;
-# - the records in `paper_figures/records`. Nothing is trained here: the runs are declared in `alcl/studies.py`, before
-#   they were made, and `python -m alcl.studies` makes those that are missing.
+# - the records in `paper_figures/records`. Nothing is trained here: the runs are declared in `studies.py`, before
+#   they were made, and `python -m alcl.experiments studies` makes those that are missing.
 
 # %%
 import matplotlib.pyplot as plt
@@ -44,13 +44,15 @@ import pandas as pd
 import torch
 from IPython.display import display
 
-from alcl import figures, studies
-from alcl.analysis import bootstrap_interval, sides
 from alcl.catalogue import make_loss
-from alcl.experiments import method_run
-from alcl.figures import COLORS, LABELS, LEVEL_COLORS, save, save_table, use_theme
+from alcl.experiments import studies
+from alcl.experiments.analysis import bootstrap_interval, sides
+from alcl.experiments.reconstruction import method_run
 from alcl.noise import STUDY_LAWS
-from alcl.parameters import check_parameters, records_dir
+from alcl.paper import figures
+from alcl.paper.figures import COLORS, LABELS, LEVEL_COLORS, use_theme
+from alcl.paper.manifest import save, save_table
+from alcl.paper.parameters import check_parameters, records_dir
 
 use_theme()
 
@@ -501,4 +503,4 @@ if "channels" in reported:
 
 # %% [markdown]
 # - The tables above are whole: every declared run that is recorded is in them; the list at the top says what is not.
-# - To make the missing runs: `python -m alcl.studies --records paper_figures/records`. It resumes where it stopped.
+# - To make the missing runs: `python -m alcl.experiments studies`. It resumes where it stopped.

@@ -42,7 +42,7 @@ replications = 200  # simulated regressions
 positions = 90  # places of the outliers, for the largest bias
 
 # %%
-from alcl.parameters import check_parameters
+from alcl.paper.parameters import check_parameters
 
 check_parameters(["seed", "samples", "replications", "positions"])
 
@@ -58,9 +58,10 @@ import torch
 from scipy import integrate, optimize, special, stats
 from torch import nn
 
-from alcl import ALCLoss, GeneralizedT, alcl_loss, figures
+from alcl import ALCLoss, GeneralizedT, alcl_loss
 from alcl.influence import Influence, curvature, lipschitz, peak, weak_convexity
 from alcl.losses import HuberLoss, L1Loss
+from alcl.paper import figures, manifest
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
@@ -281,7 +282,7 @@ _ = left.set(title="Location on one of 20 data", xlabel="−log₁₀ β, with t
 _ = right.set(title="Targets fitted exactly, α = 2", xlabel="−log₁₀ β")
 _ = figures.direct_label(right)
 _ = fig.suptitle("The likelihood has no maximum: far away for one datum, at once for half of them")
-_ = figures.save(fig, "figA1a_no_maximum", notebook="A1_joint_likelihood", parameters={"seed": seed})
+_ = manifest.save(fig, "figA1a_no_maximum", notebook="A1_joint_likelihood", parameters={"seed": seed})
 
 # %% [markdown]
 # ### What "maximum likelihood" then means
@@ -642,7 +643,7 @@ _ = left.annotate("neither", (13, 2.5), color=GREY, fontsize=9)
 _ = left.annotate("shape (up to 2)\nand scale", (12, 0.78), color="#8A2B00", fontsize=9)
 _ = right.annotate("neither; shape and scale", (500, 26.5), color="#8A2B00", fontsize=9)
 _ = fig.suptitle("Learning the scale removes the trap; learning the shape brings it back")
-_ = figures.save(fig, "figA1b_one_maximum", notebook="A1_joint_likelihood")
+_ = manifest.save(fig, "figA1b_one_maximum", notebook="A1_joint_likelihood")
 
 # %% [markdown]
 # ## 3 · Breakdown of shape and scale
@@ -841,7 +842,7 @@ for ax, title, name in ((left, "Shape, α − 1 (dotted: 1/(ε log R))", "α −
     _ = ax.set(xscale="log", yscale="log", title=title, xlabel="log₁₀ R of the outliers", ylabel=name)
     _ = figures.direct_label(ax)
 _ = fig.suptitle("Far outliers implode shape and scale slowly; a floor on the shape stops it")
-_ = figures.save(fig, "figA1c_implosion", notebook="A1_joint_likelihood")
+_ = manifest.save(fig, "figA1c_implosion", notebook="A1_joint_likelihood")
 
 # %% [markdown]
 # ## 4 · Maximum bias: what learning the shape costs the location
@@ -975,7 +976,7 @@ _ = left.set(title="By place, ε = 0.2", xscale="log", xlabel="place of the outl
 _ = right.set(title="In the worst place", xlabel="fraction ε of outliers", ylim=(0, 2), xlim=(0, 0.3))
 _ = figures.direct_label(right)
 _ = fig.suptitle("Learning the shape buys efficiency with bias; capped at 3 it costs little up to ε = 0.2")
-_ = figures.save(fig, "figA1d_maximum_bias", notebook="A1_joint_likelihood", parameters={"positions": positions})
+_ = manifest.save(fig, "figA1d_maximum_bias", notebook="A1_joint_likelihood", parameters={"positions": positions})
 
 # %% [markdown]
 # ## 5 · What is estimated: Fisher consistency
@@ -1211,7 +1212,7 @@ assert ratio[400] < min(0.02, ratio[50] / 4)
 # independent of it nor symmetric. Two levels of noise on digits:
 
 # %% tags=["nbval-check-output"]
-from alcl.datasets import load_dataset
+from alcl.experiments.datasets import load_dataset
 from alcl.noise import LEVELS, clamp_for_network
 
 clean_pixels = load_dataset("digits").x_train.double().flatten()

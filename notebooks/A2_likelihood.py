@@ -31,7 +31,7 @@
 seed = 0
 
 # %%
-from alcl.parameters import check_parameters
+from alcl.paper.parameters import check_parameters
 
 check_parameters(["seed"], "A2_likelihood")
 
@@ -45,8 +45,8 @@ import pandas as pd
 import torch
 from scipy import integrate, optimize, special, stats
 
-from alcl.densities import GeneralizedT
-from alcl.losses import alcl_loss, log_correntropy
+from alcl.distributions import GeneralizedT
+from alcl.functional import alcl_loss, log_correntropy
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)

@@ -36,37 +36,19 @@ import torch
 from scipy import integrate, optimize, stats
 from torch.distributions import StudentT
 
-from alcl import figures
+from alcl.paper import figures, manifest
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
 figures.use_theme()
 
 # %%
-from alcl.influence import (
-    Influence,
-    curvature,
-    default_distributions,
-    lipschitz,
-    location_estimate,
-    peak,
-    table,
-    tuning_constant,
-    weight,
-)
-
 # %%
 from alcl.comparators import BarronLoss, StudentTLoss
-from alcl.losses import (
-    ALCLoss,
-    CauchyLoss,
-    GeneralizedCorrentropyLoss,
-    HuberLoss,
-    L1Loss,
-    MSELoss,
-    alcl_loss,
-    log_correntropy,
-)
+from alcl.functional import alcl_loss, log_correntropy
+from alcl.influence import Influence, curvature, lipschitz, location_estimate, peak, tuning_constant, weight
+from alcl.losses import ALCLoss, CauchyLoss, GeneralizedCorrentropyLoss, HuberLoss, L1Loss, MSELoss
+from alcl.paper.influence_table import default_distributions, table
 
 
 def alcl(alpha, beta=1.0, kappa=1.0):
@@ -270,7 +252,7 @@ right.set(xscale="log", xlim=(0.05, 20), xlabel="scale of t₂ noise, in what th
 right.set_title("Scale unknown: learning wins")
 _ = figures.direct_label(left, plain | {"alcl": "ALCL, learned", "alcl_kappa": "ALCL, κ as well"})
 _ = figures.direct_label(right, plain)
-_ = figures.save(fig, "figA3a_efficiency", notebook="A3_influence")
+_ = manifest.save(fig, "figA3a_efficiency", notebook="A3_influence")
 
 # %% tags=["nbval-check-output"]
 worst_case = {name: min(values) for name, values in efficiency.items()}
@@ -615,7 +597,7 @@ for name, path in paths.items():
 right.set(ylim=(-0.4, 32), xlim=(0, 600), xlabel="step of Adam", ylabel="distance from the centre of the data")
 right.set_title("Adam: GCL does not move")
 _ = figures.direct_label(right, plain | {"alcl": "ALCL, learned", "cauchy": "ALCL, fixed"})
-_ = figures.save(fig, "figA3b_stranded", notebook="A3_influence")
+_ = manifest.save(fig, "figA3b_stranded", notebook="A3_influence")
 
 # %% tags=["nbval-check-output"]
 assert paths["gcl"][-1] == paths["gcl"][0] == 30.0  # not slow: the gradient is exactly zero
@@ -641,7 +623,7 @@ print("GCL has not moved at all; ALCL, learned, has returned after about as many
 
 # %% tags=["nbval-check-output"]
 quantities = table()
-_ = figures.save_table(quantities, "tableA3_influence", notebook="A3_influence")
+_ = manifest.save_table(quantities, "tableA3_influence", notebook="A3_influence")
 redescending = quantities.index[quantities["tail_exponent"] < -1e-6]
 assert {name for name in redescending if name.split()[0] not in ("GCL", "Cauchy", "Student-t", "Barron", "ALCL")} == {
     "generalized Cauchy a=1.5"
@@ -654,7 +636,7 @@ comparison = {"MSE": MSELoss(), "L1": L1Loss()}
 comparison |= {plain[name]: loss for name, loss in tuned.items()}
 comparison["ALCL, α = 3"] = comparison.pop("ALCL")
 fair = table(comparison)
-_ = figures.save_table(fair, "tableA3_tuned", notebook="A3_influence")
+_ = manifest.save_table(fair, "tableA3_tuned", notebook="A3_influence")
 assert (fair.loc[fair.index[2:], "efficiency Gaussian"] - 0.95).abs().max() < 1e-4
 fair.filter(like="efficiency").rename(columns=lambda name: name.removeprefix("efficiency ")).round(3)
 

@@ -36,7 +36,7 @@ copies = 3  # networks trained side by side in the studies on digits, each with 
 epochs = 16  # of each of those trainings
 
 # %%
-from alcl.parameters import check_parameters
+from alcl.paper.parameters import check_parameters
 
 check_parameters(["seed", "replications", "sample_size", "copies", "epochs"], "A4_adaptation")
 
@@ -51,8 +51,9 @@ import torch
 from scipy import integrate, optimize, special, stats
 from torch import nn
 
-from alcl import ALCLoss, GeneralizedT, figures
-from alcl.scoring import NODES, STEP, joint_estimates, node_weights
+from alcl import ALCLoss, GeneralizedT
+from alcl.paper import figures, manifest
+from alcl.paper.scoring import NODES, STEP, joint_estimates, node_weights
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
@@ -161,7 +162,7 @@ ax.plot(runs[True][1], color=ORANGE, label="log Z kept")
 ax.plot(runs[False][1], color=GREY, label="log Z dropped")
 ax.set(yscale="log", xlabel="gradient steps", ylabel="scale β", title="Without log Z the scale never stops growing")
 _ = figures.direct_label(ax, fontsize=8)
-_ = figures.save(fig, "figA4a_without_normaliser", notebook="A4_adaptation")
+_ = manifest.save(fig, "figA4a_without_normaliser", notebook="A4_adaptation")
 
 # %% [markdown]
 # ## 2 · A floor on the scale
@@ -242,11 +243,11 @@ assert math.isclose(ratio, math.sqrt(1 / v0 - 1), rel_tol=1e-4)
 # > **Our choice.** In this project noise is not clipped. The abstract does not say what the paper does.
 
 # %%
-from alcl.datasets import load_dataset
-from alcl.evaluation import psnr
+from alcl.experiments.datasets import load_dataset
+from alcl.experiments.evaluation import psnr
+from alcl.experiments.training import fit
 from alcl.losses import MSELoss
 from alcl.noise import LEVELS, clamp_for_network
-from alcl.training import fit
 
 digits = load_dataset("digits")
 
@@ -622,7 +623,7 @@ for ax, title in zip(axes[0], ("PSNR, dB", "Scale β", "Shape α"), strict=True)
     _ = ax.set_title(title)
 _ = fig.supxlabel("epoch", fontsize=9.5)
 _ = fig.suptitle("A scale that outruns the network hurts at low noise, not at moderate noise")
-_ = figures.save(
+_ = manifest.save(
     fig, "figA4b_learning_rates", notebook="A4_adaptation",
     parameters={"seed": seed, "copies": copies, "epochs": epochs}, data={"digits": digits.checksum},
 )  # fmt: skip
@@ -802,7 +803,7 @@ _ = axes[2].set(yscale="log", title="Scales of channels", xlabel="step")
 for ax in axes:
     _ = figures.direct_label(ax, fontsize=8)
 _ = fig.suptitle("The scale follows noise that drifts, and separates channels that differ")
-_ = figures.save(fig, "figA4c_drift_and_channels", notebook="A4_adaptation", **drawn_from)
+_ = manifest.save(fig, "figA4c_drift_and_channels", notebook="A4_adaptation", **drawn_from)
 
 # %% [markdown]
 # ## 7 · The tail weight: what one shape for peak and tail costs
@@ -970,7 +971,7 @@ _ = axes[2].set(title="All three learned", xlabel="step", ylim=(0, None))
 for ax in axes:
     _ = figures.direct_label(ax, fontsize=8)
 _ = fig.suptitle("One shape for peak and tail is exact where ν = α − 1, and cheap elsewhere")
-_ = figures.save(fig, "figA4d_tail_weight", notebook="A4_adaptation", parameters={"seed": seed})
+_ = manifest.save(fig, "figA4d_tail_weight", notebook="A4_adaptation", parameters={"seed": seed})
 
 # %% [markdown]
 # ## What to take away

@@ -6,7 +6,8 @@ from functools import cache
 
 import numpy as np
 
-from alcl.experiments import BENCHMARK, GCL_ALPHAS, GCL_BETAS, TUNING_SEEDS, method_run
+from alcl.experiments.protocol import BENCHMARK, GCL_ALPHAS, GCL_BETAS, TUNING_SEEDS
+from alcl.experiments.reconstruction import method_run
 from alcl.noise import LEVELS
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from alcl.experiments import method_run, run
+from alcl.experiments.reconstruction import method_run, run
 
 TABLE = Path(__file__).with_name("determinism.json")
 OTHER_PROCESSOR = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "COMPATIBLE"}

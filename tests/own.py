@@ -6,11 +6,13 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from alcl import catalogue, datasets, experiments, figures
+from alcl import catalogue
+from alcl.experiments import datasets, protocol
+from alcl.paper import figures
 
 TABLES = [
     (catalogue, ("LOSSES", "OWN")),
-    (experiments, ("METHODS",)),
+    (protocol, ("METHODS",)),
     (figures, ("LABELS", "COLORS", "LINESTYLES", "MARKERS")),
     (datasets, ("seen",)),
 ]

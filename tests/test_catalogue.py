@@ -2,8 +2,8 @@
 
 import pytest
 
+from alcl.base import ResidualLoss
 from alcl.catalogue import LOSSES, make_loss
-from alcl.losses import ResidualLoss
 
 
 @pytest.mark.parametrize(

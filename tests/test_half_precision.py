@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from alcl.losses import ALCLoss, alcl_loss, log_correntropy, optimizer_groups
+from alcl.functional import alcl_loss, log_correntropy
+from alcl.losses import ALCLoss, optimizer_groups
 
 HALVES = (torch.float16, torch.bfloat16)
 ALPHAS = (1 + 1e-6, 1.5, 2.0, 7.0, 50.0)

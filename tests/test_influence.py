@@ -12,33 +12,25 @@ from hypothesis import strategies as st
 from scipy import integrate, optimize, stats
 from torch.distributions import Laplace, Normal, StudentT, Uniform
 
+from alcl.base import ResidualLoss
 from alcl.catalogue import LOSSES
 from alcl.comparators import BarronLoss, StudentTLoss
-from alcl.densities import GeneralizedT
+from alcl.distributions import GeneralizedT
+from alcl.functional import log_correntropy
 from alcl.influence import (
     Influence,
     contaminated_normal,
     curvature,
-    default_losses,
     lipschitz,
     location_estimate,
     peak,
     psi,
-    table,
     tuning_constant,
     weak_convexity,
     weight,
 )
-from alcl.losses import (
-    ALCLoss,
-    CauchyLoss,
-    GeneralizedCorrentropyLoss,
-    HuberLoss,
-    L1Loss,
-    MSELoss,
-    ResidualLoss,
-    log_correntropy,
-)
+from alcl.losses import ALCLoss, CauchyLoss, GeneralizedCorrentropyLoss, HuberLoss, L1Loss, MSELoss
+from alcl.paper.influence_table import default_losses, table
 
 F64 = torch.float64
 NORMAL = Normal(torch.tensor(0.0, dtype=F64), torch.tensor(1.0, dtype=F64))

@@ -14,7 +14,7 @@ from torch import nn
 from torch.func import functional_call, grad, jacrev, stack_module_state, vmap
 
 from alcl.comparators import BarronLoss, StudentTLoss
-from alcl.densities import GeneralizedT
+from alcl.distributions import GeneralizedT
 from alcl.losses import ALCLoss, CauchyLoss, GeneralizedCorrentropyLoss, optimizer_groups
 
 F64 = torch.float64

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from torch.autograd import forward_ad
 from torch.func import hessian, jacfwd, jacrev, vmap
 
-from alcl import kernels
-from alcl.kernels import CORRENTROPY, LOG_CORRENTROPY, Elementwise, Setting, Summed, Whole, elementwise, summed
+from alcl import _kernels as kernels
+from alcl._kernels import CORRENTROPY, LOG_CORRENTROPY, Elementwise, Setting, Summed, Whole, elementwise, summed
 
 F32, F64 = torch.float32, torch.float64
 KINDS = (LOG_CORRENTROPY, CORRENTROPY)

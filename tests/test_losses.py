@@ -26,25 +26,14 @@ from scipy import integrate, stats
 from torch import nn
 from torch.func import functional_call
 
-from alcl import comparators, kernels, losses
+from alcl import _kernels as kernels
+from alcl import base, comparators, functional, losses
+from alcl.base import PATIENCE
 from alcl.catalogue import LOSSES, make_loss
 from alcl.comparators import BarronLoss, StudentTLoss
-from alcl.densities import GeneralizedT
-from alcl.losses import (
-    PATIENCE,
-    ALCLoss,
-    CauchyLoss,
-    GeneralizedCorrentropyLoss,
-    HuberLoss,
-    L1Loss,
-    MSELoss,
-    alcl_loss,
-    cauchy_loss,
-    correntropy_loss,
-    generalized_correntropy_loss,
-    log_correntropy,
-    optimizer_groups,
-)
+from alcl.distributions import GeneralizedT
+from alcl.functional import alcl_loss, cauchy_loss, correntropy_loss, generalized_correntropy_loss, log_correntropy
+from alcl.losses import ALCLoss, CauchyLoss, GeneralizedCorrentropyLoss, HuberLoss, L1Loss, MSELoss, optimizer_groups
 
 F64 = torch.float64
 REDUCTIONS = ("none", "mean", "sum")
@@ -689,7 +678,7 @@ def forwards(loss, number, after=lambda: None):
 @pytest.fixture
 def patience(monkeypatch):
     """A shorter patience, to keep these tests short."""
-    monkeypatch.setattr(losses, "PATIENCE", 20)
+    monkeypatch.setattr(base, "PATIENCE", 20)
     return 20
 
 
@@ -1030,9 +1019,9 @@ BATTERY = (
 )  # fmt: skip
 
 
-def library(losses, comparators):
-    """All names of the two modules in one place."""
-    return types.SimpleNamespace(**vars(comparators) | vars(losses))
+def library(*modules):
+    """All names of the modules in one place."""
+    return types.SimpleNamespace(**{name: value for module in modules for name, value in vars(module).items()})
 
 
 def rejections(L):
@@ -1119,11 +1108,11 @@ MUTANTS = [
      "-kappa * alpha / beta * h_sum", "kappa * alpha / beta * h_sum"),
     ("scalar: saved gradients differentiated as constants", kernels, "second_derivatives",
      "if torch.is_grad_enabled():  # a second derivative is wanted\n            #", "if False:\n            #"),
-    ("scalar: normaliser missing", losses, "likelihoods",
+    ("scalar: normaliser missing", base, "likelihoods",
      "if not normalized:", "if True:"),
     ("scalar: normaliser counted once", kernels, "reductions",
      "count * setting.log_z", "setting.log_z"),
-    ("scalar: floor forgotten", losses, "likelihoods",
+    ("scalar: floor forgotten", base, "likelihoods",
      "return floor + max(raw, 0.0)", "return max(raw, 0.0)"),
     ("normaliser missing", losses, "likelihoods",
      "if not self.normalized:", "if True:"),
@@ -1133,9 +1122,9 @@ MUTANTS = [
      "1.0 if self._kappa_is_one() else kappa", "1.0"),
     ("substituted kappa overlooked", losses, "substituted_kappa",
      'self._buffers["fixed_kappa"] is self._unit_kappa', "True"),
-    ("mean without division", losses, "reductions",
+    ("mean without division", functional, "reductions",
      'rho_sum / count if reduction == "mean"', 'rho_sum if reduction == "mean"'),
-    ("normaliser added once to a sum", losses, "reductions",
+    ("normaliser added once to a sum", functional, "reductions",
      "count * log_z.mean()", "log_z.mean()"),
     ("floor forgotten", losses, "parameters_come_back",
      "return floor + F.softplus(", "return F.softplus("),
@@ -1151,9 +1140,9 @@ MUTANTS = [
      "self.scale.log() + barron_log_partition(self.alpha)", "self.scale.log()"),
     ("exponent of Barron's loss", comparators, "likelihoods",
      "torch.expm1(0.5 * alpha", "torch.expm1(alpha"),
-    ("half precision subtracted", losses, "half_precision",
+    ("half precision subtracted", functional, "half_precision",
      "return _at_least_float32(input), _at_least_float32(target)", "return input, target"),
-    ("integer parameters", losses, "integers",
+    ("integer parameters", functional, "integers",
      "    return x.float()  # half", "    return x  # half"),
     ("weight decay on the loss", losses, "groups",
      '"weight_decay": 0.0}', '"weight_decay": weight_decay}'),
@@ -1163,7 +1152,7 @@ MUTANTS = [
      '"params": own, "lr": loss_lr', '"params": own, "lr": lr'),
     ("silence", losses, "warning",
      "if self.training and not", "if False and not"),
-    ("false alarm", losses, "warning",
+    ("false alarm", base, "warning",
      "all(map(torch.equal, learnable, first))", "True"),
     ("NaN let through", losses, "nonfinite",
      "        if not finite:\n", "        if finite is None:\n"),
@@ -1175,7 +1164,7 @@ MUTANTS = [
 def mutant(module, old, new):
     """The `library` with `old` replaced by `new` in one of its modules, or in the kernels that they use."""
     built = {}
-    for original in (kernels, losses, comparators):
+    for original in (kernels, functional, base, losses, comparators):
         source = inspect.getsource(original)
         if original is module:
             assert source.count(old) >= 1, f"{module.__name__} no longer holds the text that this mutant changes"
@@ -1185,12 +1174,12 @@ def mutant(module, old, new):
         with mock.patch.dict(sys.modules, {m.__name__: mutated for m, mutated in built.items() if m is not original}):
             exec(compile(source, original.__name__, "exec", dont_inherit=True), built[original].__dict__)
         built[original].kernels = built[kernels]
-    built[losses].PATIENCE = 10
-    return library(built[losses], built[comparators])
+    built[base].PATIENCE = 10
+    return library(*(built[module] for module in (base, functional, comparators, losses)))
 
 
 def test_the_battery_accepts_the_original(patience):
-    assert rejections(library(losses, comparators)) == []
+    assert rejections(library(base, functional, comparators, losses)) == []
     assert rejections(mutant(losses, "", "")) == []  # rebuilt from its source, too
 
 

@@ -8,10 +8,12 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
-from alcl import experiments
+from alcl.base import NONFINITE
 from alcl.catalogue import LOSSES, make_loss
-from alcl.losses import NONFINITE, REDUCTIONS, ALCLoss, GeneralizedCorrentropyLoss, optimizer_groups
-from alcl.training import fit
+from alcl.experiments import reconstruction
+from alcl.experiments.training import fit
+from alcl.functional import REDUCTIONS
+from alcl.losses import ALCLoss, GeneralizedCorrentropyLoss, optimizer_groups
 
 every_loss = pytest.mark.parametrize("name", LOSSES)
 values = pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -190,9 +192,9 @@ def test_compiled_graphs_hold_the_assertion(criterion, value):
 
 def test_a_run_that_diverges_is_recorded_not_lost():
     """In a benchmark, divergence is a result: None in the record, and the cell stays complete."""
-    config = experiments.method_run(
+    config = reconstruction.method_run(
         "mse", "digits", "extreme", epochs=2, n_train=64, n_test=32, n_validation=32, lr=1e25
     )
-    record = experiments.run(config)
+    record = reconstruction.run(config)
     assert record["metrics"]["psnr"] is None
     assert record["metrics"]["accuracy"] == 0.0

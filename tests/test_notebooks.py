@@ -105,7 +105,7 @@ NUMBER = re.compile(
     r"(?<![\w.,:/-])(\d[\d,]*\.\d+|\d+(?=\s*(?:%|percent|dB|points|times|seconds|minutes)))(?![\w]|\.\d)"
 )
 #: Numbers that no cell prints because a definition fixes them: notebook -> number -> where it is defined.
-DEFINED = {"06_benchmark": {"95": "alcl.analysis: the level of every interval"}}
+DEFINED = {"06_benchmark": {"95": "alcl.experiments.analysis: the level of every interval"}}
 
 
 def unproduced(path):
@@ -219,7 +219,7 @@ def assigned(nodes):
 
 
 def loose_parameters(path):
-    """What keeps `alcl.parameters` from telling whether a notebook runs with the parameters of its source."""
+    """What keeps `alcl.paper.parameters` from telling whether a notebook runs with the parameters of its source."""
     source = path.read_text("utf-8")
     before, tag, after = source.partition('# %% tags=["parameters"]\n')
     if not tag:

@@ -13,11 +13,14 @@ import pytest
 import torch
 from own import nothing_stays  # noqa: F401
 
-from alcl import catalogue, datasets, experiments, figures
-from alcl.analysis import benchmark_frame
+from alcl import catalogue
 from alcl.catalogue import carrying, load_losses, make_loss, register_loss
-from alcl.experiments import METHODS, Run, method_of, method_run, run, settings_of, study_store, sweep
-from alcl.records import RecordStore
+from alcl.experiments import datasets, protocol, reconstruction
+from alcl.experiments.analysis import benchmark_frame
+from alcl.experiments.protocol import study_store
+from alcl.experiments.reconstruction import METHODS, Run, method_of, method_run, run, settings_of, sweep
+from alcl.experiments.records import RecordStore
+from alcl.paper import figures
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.usefixtures("nothing_stays")
@@ -163,7 +166,7 @@ def test_a_record_tells_what_was_run_and_can_be_read_where_the_file_is_not(tmp_p
     again = Run.from_config(stored.read()[0]["config"])
     assert again == config
     assert again.digest == config.digest
-    experiments._load.cache_clear()
+    reconstruction._load.cache_clear()
     with pytest.raises(FileNotFoundError, match=r"data set 'faces\.npz@"):
         run(Run.from_config(record["config"] | {"seed": 7}))
 
@@ -204,30 +207,30 @@ def test_workers_know_losses_and_files_of_their_parent(tmp_path):
 
 
 def test_the_command_line(tmp_path, monkeypatch, capsys):
-    small = experiments.Profile(("digits",), ("low",), (0,), (("alcl",),))
-    monkeypatch.setitem(experiments.PROFILES, "live", small)
+    small = protocol.Profile(("digits",), ("low",), (0,), (("alcl",),))
+    monkeypatch.setitem(protocol.PROFILES, "live", small)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "command_line_losses", raising=False)
     (tmp_path / "command_line_losses.py").write_text(own.LOSSES)
     path = own.npz(tmp_path / "faces.npz")
     command = ["--profile", "live", "--records", str(tmp_path / "records"), "--datasets", str(path)]
     command += ["--losses", str(tmp_path / "command_line_losses.py")]
-    assert experiments.main([*command, "--methods", "welsch", "mse"]) == 0
+    assert protocol.main([*command, "--methods", "welsch", "mse"]) == 0
     records = study_store(tmp_path / "records", path).read()
     assert [method_of(record["config"]) for record in records] == ["welsch", "mse"]
     frame = benchmark_frame(records)
     assert set(frame["dataset"]) == {datasets.dataset_name(path)}
     assert set(frame["method"]) == {"welsch", "mse"}
-    assert experiments.main([*command, "--audit", "1"]) == 0
+    assert protocol.main([*command, "--audit", "1"]) == 0
     assert "1 reruns: 1 equal bit by bit" in capsys.readouterr().out
-    assert experiments.main([*command, "--methods", "welhc"]) == 1
+    assert protocol.main([*command, "--methods", "welhc"]) == 1
     assert "methods must be one of mse, l1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("option", "wrong"), [("N", "-3"), ("N", "0"), ("SEED", "-1")])
 def test_an_audit_of_none_is_one_clear_error(option, wrong, capsys):
     chosen = ["--audit", wrong] if option == "N" else ["--audit", "1", "--seed", wrong]
-    assert experiments.main(["--profile", "embedded", "--records", "nowhere", *chosen]) == 1
+    assert protocol.main(["--profile", "embedded", "--records", "nowhere", *chosen]) == 1
     least = 1 if option == "N" else 0
     assert capsys.readouterr().err == f"error: {option} must be a whole number of at least {least}; got {wrong}\n"
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from scipy import integrate, optimize, special, stats
 
-from alcl.densities import GeneralizedT
-from alcl.losses import ALCLoss, log_correntropy
+from alcl.distributions import GeneralizedT
+from alcl.functional import log_correntropy
+from alcl.losses import ALCLoss
 
 
 def tensor(*values):

@@ -10,17 +10,10 @@ import torch
 from scipy import integrate, optimize, special, stats
 
 from alcl.comparators import StudentTLoss
-from alcl.densities import GeneralizedT
+from alcl.distributions import GeneralizedT
+from alcl.functional import alcl_loss, log_correntropy
 from alcl.influence import Influence, contaminated_normal, lipschitz, location_estimate, peak, psi
-from alcl.losses import (
-    ALCLoss,
-    GeneralizedCorrentropyLoss,
-    HuberLoss,
-    L1Loss,
-    MSELoss,
-    alcl_loss,
-    log_correntropy,
-)
+from alcl.losses import ALCLoss, GeneralizedCorrentropyLoss, HuberLoss, L1Loss, MSELoss
 
 F64 = torch.float64
 

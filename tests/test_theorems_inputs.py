@@ -8,13 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from alcl.classifiers import make_classifier
-from alcl.discriminative import (
-    finite_difference_curvature,
-    hutchinson_trace,
-    input_hessians,
-    plane_distances,
-)
+from alcl.related.feature_losses import finite_difference_curvature, hutchinson_trace, input_hessians, plane_distances
+from alcl.related.label_runs import make_classifier
 
 
 def smooth(inputs=2, seed=1):

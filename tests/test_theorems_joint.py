@@ -10,9 +10,10 @@ import sympy
 import torch
 from scipy import integrate, optimize, stats
 
-from alcl.densities import GeneralizedT
+from alcl.distributions import GeneralizedT
+from alcl.functional import alcl_loss, log_correntropy
 from alcl.influence import weak_convexity
-from alcl.losses import ALCLoss, alcl_loss, log_correntropy
+from alcl.losses import ALCLoss
 
 F64 = torch.float64
 

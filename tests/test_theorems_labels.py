@@ -5,12 +5,7 @@ import pytest
 import torch
 from scipy import optimize
 
-from alcl.classification import (
-    amse_minimiser,
-    asymmetry_condition,
-    make_classification_loss,
-    smallest_height,
-)
+from alcl.related.label_losses import amse_minimiser, asymmetry_condition, make_classification_loss, smallest_height
 
 
 def simplex_grid(classes, steps):

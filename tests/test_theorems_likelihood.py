@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, optimize, special, stats
 
-from alcl.densities import PARAMETERS, GeneralizedT, log_normalizer
-from alcl.losses import alcl_loss, correntropy_loss, generalized_correntropy_loss, log_correntropy
+from alcl.distributions import PARAMETERS, GeneralizedT, log_normalizer
+from alcl.functional import alcl_loss, correntropy_loss, generalized_correntropy_loss, log_correntropy
 
 
 @pytest.fixture(autouse=True)

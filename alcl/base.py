@@ -1,0 +1,485 @@
+"""What all losses share: reductions, the refusal of inf and NaN, learned parameters."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import math
+import sys
+import warnings
+import weakref
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import _kernels as kernels
+from .distributions import log_normalizer_in_numbers
+from .functional import _at_least_float32, _check_reduction, _finish, _pair
+
+NONFINITE = ("raise", "propagate")
+# Forward passes in training mode, without a single optimizer step on the loss parameters, after which we warn.
+PATIENCE = 200
+# Once in so many forward passes we look whether a scale sits at its floor: within 5 % of it, three times running.
+LOOK_EVERY, LOOKS, AT_FLOOR = 100, 3, 0.05
+
+
+# --- modules --------------------------------------------------------------------------------------------------------
+
+
+class ResidualLoss(nn.Module):
+    """A loss on residuals. Subclasses give `rho`, and `log_normalizer` where they are likelihoods; that is all.
+
+    forward(input, target): two tensors of one shape, any shape; returns a scalar for reduction "mean" or "sum", the
+    input's shape for "none". Half-precision and integer inputs are computed, and returned, in float32.
+
+    nonfinite: "raise" (default) refuses residuals that are inf or NaN with a ValueError that says how many and where.
+    It costs one look at the value, a few bytes; details are worked out only when there is something to report. On a
+    CUDA device the look waits for the forward pass, as `loss.item()` does. Inside torch.compile the graph holds the
+    assertion (a RuntimeError without the details). "propagate": the value and its gradients are what they are.
+
+    bounded: whether an infinite residual can give a finite value, which then tells nothing of it. True unless a
+    subclass says otherwise; the look is then at the residuals, not at the value, at the cost of summing them. A
+    subclass whose rho(inf) is infinite and rho(nan) is NaN may set it to False.
+
+    No elements at all: the mean is NaN and the sum 0, as in torch; the gradients of the loss's own parameters are 0.
+    """
+
+    nonfinite = "raise"
+    bounded = True
+
+    def __init__(self, reduction: str = "mean", nonfinite: str = "raise"):
+        super().__init__()
+        _check_reduction(reduction)
+        if nonfinite not in NONFINITE:
+            raise ValueError(f"nonfinite must be one of {', '.join(NONFINITE)}; got {nonfinite!r}")
+        self.reduction, self.nonfinite = reduction, nonfinite
+
+    def rho(self, residual: Tensor) -> Tensor:
+        """Elementwise loss of the residual, without the normaliser."""
+        raise NotImplementedError
+
+    def log_normalizer(self) -> Tensor | None:
+        """log Z of the density behind the loss, of the parameters' shape; None for a loss that is no likelihood."""
+        return None
+
+    def rho_sum(self, residual: Tensor) -> Tensor:
+        """Sum of rho over all residuals; overridden where one pass gives the sum and its gradients."""
+        return self.rho(residual).sum()
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        input, target = _pair(input, target)
+        if self.reduction != "none" and self._has_numbers(input, target):
+            setting = self._setting()
+            if setting is not None:
+                strict = self.nonfinite != "propagate"
+                mean, setting = self.reduction == "mean", setting._replace(strict=strict)
+                value = kernels.Whole.apply(input, target, mean, setting, self._again, *self._parameters.values())
+                if strict and not math.isfinite(value.item()):
+                    self._explain(input.detach() - target.detach(), input, target)
+                return value
+        residual = input - target
+        if self.reduction == "none":
+            rho, log_z = self.rho(residual), self.log_normalizer()
+            value = rho if log_z is None else rho + log_z
+        else:
+            value = _finish(*self._terms(residual), residual, self.reduction)
+        return value if self.nonfinite == "propagate" else self._checked(value, residual, input, target)
+
+    def _checked(self, value: Tensor, residual: Tensor, input: Tensor, target: Tensor) -> Tensor:
+        """`value`, unless residuals, or the loss's own parameters, are inf or NaN."""
+        if torch.compiler.is_compiling():
+            torch._assert_async(residual.isfinite().all(), "residuals must be finite; some are inf or NaN")
+            return value
+        # Sums are finite only if all terms are; where finite terms overflow, the closer look finds nothing.
+        witness = value.detach().sum()
+        if self.bounded or value.ndim:
+            witness = witness + residual.detach().sum()
+        try:
+            if not (witness.is_meta or math.isfinite(witness.item())):
+                self._explain(residual, input, target)
+        except RuntimeError:  # no numbers: of a fake tensor; or under torch.func.vmap, which shows them to a Function
+            if torch._C._are_functorch_transforms_active():
+                _Look.apply(witness, *(x.detach() for x in (residual, input, target)))
+        return value
+
+    def _explain(self, residual: Tensor, input: Tensor, target: Tensor) -> None:
+        """Raise for residuals, or parameters of the loss, that are not finite; nothing where terms only overflowed."""
+        _refuse_nonfinite(residual, input, target)
+        for name, parameter in self.named_parameters():
+            if not parameter.isfinite().all():
+                raise ValueError(
+                    f"{type(self).__name__}: its parameter {name} is not finite: {_brief(parameter)}. The "
+                    "residuals are; look at the learning rate, or at what else writes to the loss's parameters"
+                )
+
+    def _terms(self, residual: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.rho_sum(residual), self.log_normalizer()
+
+    def _setting(self) -> kernels.Setting | None:
+        """The loss in plain numbers for the shortcut `kernels.Whole`; None where there are none."""
+        return None
+
+    def _has_numbers(self, input: Tensor, target: Tensor) -> bool:
+        """Whether parameters may be read as numbers: eagerly, outside torch.func, on the CPU, one of each, one type."""
+        own = (*self._parameters.values(), *self._buffers.values())
+        return (
+            kernels.numbers_can_be_read()
+            and input.numel() > 0
+            and all(x.ndim == 0 for x in own)
+            and all(
+                x.dtype == input.dtype and x.device.type == "cpu" and type(x) in (Tensor, nn.Parameter)
+                for x in (input, target, *own)
+            )
+        )
+
+    def _again(self, input: Tensor, target: Tensor, *raw: Tensor) -> Tensor:
+        """The reduced loss in differentiable operations, at given raw parameters."""
+        twin = copy.copy(self)
+        twin._parameters = dict(zip(self._parameters, raw, strict=True))
+        residual = input - target
+        return _finish(*twin._terms(residual), residual, self.reduction)
+
+
+class AdaptiveLoss(ResidualLoss):
+    """Base of the losses that learn parameters of their own: storage, warnings about training, the printed form.
+
+    A learned parameter is floor + softplus(raw) with an unconstrained `raw_<name>` (an `nn.Parameter`); a fixed one is
+    a buffer holding the value itself. Pass the module's parameters to an optimizer: see `optimizer_groups`.
+
+    The floors, attributes `<name>_min`, belong to the state: a checkpoint brings its own, so that the values come back
+    to the last bit whatever floors the loading criterion was made with. One without floors (of an earlier version)
+    leaves them as they are. `reset_parameters()` brings back what the constructor made.
+
+    In training mode it warns, once each: when its parameters are never updated and no optimizer holds them; when a
+    learned scale sits at its floor; when several processes train (`torch.distributed`) and nothing averages the
+    gradients of its parameters.
+    """
+
+    def __new__(cls, *args: Any, **options: Any) -> AdaptiveLoss:
+        self = super().__new__(cls)
+        keep = [x.detach().clone() if isinstance(x, Tensor) else x for x in (*args, *options.values())]
+        self._made_with = keep[: len(args)], dict(zip(options, keep[len(args) :], strict=True))
+        return self
+
+    def __init__(self, reduction: str = "mean", nonfinite: str = "raise"):
+        super().__init__(reduction, nonfinite)
+        self._hooked = False  # whether gradients are counted
+        self._start_watching()
+
+    def _store(self, name: str, value: Tensor, floor: float | Tensor | None) -> None:
+        """Keep `value`: fixed where `floor` is None, else learned above it."""
+        if floor is None:
+            self.register_buffer(f"fixed_{name}", _placed(value))
+            return
+        if isinstance(floor, float) and floor > 0:
+            setattr(self, f"{name}_min", floor)
+        self.register_parameter(f"raw_{name}", nn.Parameter(_placed(_inverse_softplus(value - floor))))
+
+    def _value(self, name: str, floor: float | Tensor) -> Tensor:
+        raw = self._parameters.get(f"raw_{name}")
+        if raw is None:
+            return _at_least_float32(self._buffers[f"fixed_{name}"])
+        return floor + kernels.softplus(_at_least_float32(raw))
+
+    def _number(self, name: str, floor: float) -> tuple[float, float]:
+        """`_value` of a scalar as a number, and its derivative in the raw parameter (0 where it is fixed)."""
+        raw = self._parameters.get(f"raw_{name}")
+        if raw is None:
+            return self._buffers[f"fixed_{name}"].item(), 0.0
+        raw = raw.item()
+        tail = math.exp(-abs(raw))
+        return floor + max(raw, 0.0) + math.log1p(tail), (1.0 if raw >= 0 else tail) / (1 + tail)
+
+    # -- state ---------------------------------------------------------------------------------------------
+
+    def _floors(self) -> dict[str, float]:
+        return {name: value for name, value in sorted(vars(self).items()) if name.endswith("_min")}
+
+    def get_extra_state(self) -> Tensor:
+        """The floors in alphabetical order, as the bits of double precision: no device and no cast rounds those."""
+        return torch.tensor(list(self._floors().values()), dtype=torch.float64, device="cpu").view(torch.int64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take over the floors of a checkpoint. Raises ValueError if `state` holds no such floors."""
+        if state.is_meta:
+            return
+        names = self._floors()
+        values = state.cpu().view(torch.float64).tolist() if state.dtype == torch.int64 else []
+        if len(values) != len(names) or not all(0 < value < math.inf for value in values):
+            raise ValueError(
+                f"{type(self).__name__}: the state must hold {', '.join(names) or 'no floors'} as the int64 bits of "
+                f"positive numbers; got {state!r}"
+            )
+        for name, value in zip(names, values, strict=True):
+            setattr(self, name, value)
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing_keys, *rest) -> None:
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, *rest)
+        if f"{prefix}_extra_state" in missing_keys:  # saved before the floors belonged to the state
+            missing_keys.remove(f"{prefix}_extra_state")
+
+    def reset_parameters(self) -> None:
+        """Set parameters, buffers and floors to what they were when made: after `to_empty`, or to train afresh."""
+        args, options = self._made_with
+        with torch.device("cpu"):
+            fresh = type(self)(*args, **options)
+        self.load_state_dict(fresh.state_dict())
+        self._start_watching()
+
+    def _apply(self, fn, recurse=True):
+        self._start_watching()  # another type or device: nothing to compare with
+        return super()._apply(fn, recurse)
+
+    def __getstate__(self):
+        return {**self.__dict__, **_NOTHING_SEEN, "_hooked": False}  # a copy, or another process, counts afresh
+
+    # -- warnings ------------------------------------------------------------------------------------------
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        if self.training and torch.is_grad_enabled():
+            if torch.compiler.is_compiling():
+                self._watch_gradients()
+            else:
+                self._watch(level=5)  # the caller's line: above are nn.Module's two
+        return super().forward(input, target)
+
+    def _start_watching(self) -> None:
+        self.__dict__.update(_NOTHING_SEEN)
+
+    @torch.compiler.assume_constant_result
+    def _watch_gradients(self) -> bool:
+        """What `_watch` needs where a compiled graph is all that runs: called once, while the graph is traced, it has
+        gradients counted as they arrive."""
+        learnable = self._learnable()
+        if learnable and not self._hooked:
+            this = weakref.ref(self)
+
+            def arrived(_: Tensor) -> None:
+                criterion = this()
+                if criterion is not None and criterion.training:
+                    criterion._watch(level=6)  # the line that calls backward
+
+            learnable[0].register_post_accumulate_grad_hook(arrived)
+            self._hooked = True
+        return True
+
+    def _learnable(self) -> list[nn.Parameter]:
+        # torch.func.functional_call puts plain tensors in their place, and no optimizer is to be expected.
+        return [p for p in self._parameters.values() if isinstance(p, nn.Parameter) and p.requires_grad]
+
+    def _watch(self, level: int) -> None:
+        """Count a step of training, and warn where what is learned cannot be what is meant."""
+        learnable = self._learnable()
+        if not learnable or learnable[0].is_meta:
+            return
+        self._passes += 1
+        trouble = None
+        if self._passes == 1:
+            # Values, not version counters: fused optimizers, and those that write to p.data, leave the counters alone.
+            self._first = [p.detach().clone() for p in learnable]
+            trouble = self._not_shared(learnable)
+        elif self._passes == PATIENCE + 1:
+            first, self._first = self._first, []
+            if len(first) == len(learnable) and all(map(torch.equal, learnable, first)) and not _optimized(learnable):
+                trouble = (
+                    f"{PATIENCE} forward passes in training mode and its learnable parameters ({self._names()}) were "
+                    "never updated. Give them to the optimizer, for example "
+                    "torch.optim.Adam(alcl.optimizer_groups(model, criterion, lr=1e-3)), or fix them with learn=()."
+                )
+        elif self._passes % LOOK_EVERY == 0 and self._looks < LOOKS:
+            trouble = self._at_floor()
+        if trouble:
+            warnings.warn(f"{type(self).__name__}: {trouble}", UserWarning, stacklevel=level)
+
+    def _names(self) -> str:
+        return ", ".join(name.removeprefix("raw_") for name in self._parameters)
+
+    def _not_shared(self, learnable: Sequence[nn.Parameter]) -> str | None:
+        distributed = torch.distributed
+        processes = distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+        if processes == 1 or all(map(_gradient_is_awaited, learnable)) or _sharded(self):
+            return None
+        return (
+            f"{processes} processes train, and nothing averages the gradients of its parameters ({self._names()}): "
+            "each process would learn its own. Put model and criterion into one module, and that into "
+            "DistributedDataParallel; see the documentation of ALCLoss. (Nothing is wrong where all processes see the "
+            "same residuals, or where you average the gradients yourself.)"
+        )
+
+    def _at_floor(self) -> str | None:
+        """What to say if a learned scale has been at its floor in each of the last looks."""
+        for name in ("beta", "scale"):
+            raw, floor = self._parameters.get(f"raw_{name}"), vars(self).get(f"{name}_min")
+            if raw is None or floor is None:
+                continue
+            low = kernels.softplus(_at_least_float32(raw.detach())) <= AT_FLOOR * floor
+            self._looks = self._looks + 1 if low.any() else 0
+            if self._looks == LOOKS:
+                where = f" in {int(low.sum())} of {low.numel()} places" if low.numel() > 1 else ""
+                return (
+                    f"{name} has sunk to its floor, {name}_min={floor:g}{where}, and the loss follows ever smaller "
+                    "residuals. Usually too many residuals are exactly zero: leave padding out (loss(input[mask], "
+                    "target[mask])), train on targets that are not clipped, or raise the floor to the smallest scale "
+                    "that matters. If residuals really are that small, rescale the targets or lower the floor."
+                )
+        return None
+
+    def _shown(self) -> Sequence[str]:
+        return ()
+
+    def extra_repr(self) -> str:
+        def show(value: Tensor) -> str:
+            if value.is_meta:
+                return "<meta>"
+            return f"{value.item():.4g}" if value.numel() == 1 else f"<{'x'.join(map(str, value.shape))}>"
+
+        learned = [name.removeprefix("raw_") for name, _ in self.named_parameters()]
+        with torch.no_grad():
+            values = ", ".join(f"{name}={show(getattr(self, name))}" for name in self._shown())
+        return f"{values}, learn={tuple(learned)}, reduction={self.reduction!r}"
+
+
+#: What lies behind an adaptive loss's warnings: steps, the parameters' first values, times at the floor.
+_NOTHING_SEEN = {"_passes": 0, "_first": [], "_looks": 0}
+
+
+def _living(kind: type) -> list:
+    """All objects of a class. Looks through everything there is, which takes long: for the moment before a warning."""
+    return [x for x in gc.get_objects() if issubclass(type(x), kind)]
+
+
+def _optimized(parameters: Sequence[Tensor]) -> bool:
+    """Whether an optimizer holds any of them: then an update is to come, as where gradients are accumulated."""
+    held = {id(p) for x in _living(torch.optim.Optimizer) for group in x.param_groups for p in group["params"]}
+    return any(id(p) in held for p in parameters)
+
+
+def _sharded(criterion: nn.Module) -> bool:
+    """Whether `fully_shard` takes care of it."""
+    sharded = getattr(sys.modules.get("torch.distributed.fsdp"), "FSDPModule", None)
+    return sharded is not None and any(criterion in module.modules() for module in _living(sharded))
+
+
+def _gradient_is_awaited(parameter: nn.Parameter) -> bool:
+    """Whether somebody waits for its gradient, as everything does that averages gradients between processes.
+
+    Hooks say so. DistributedDataParallel hooks into the node of the graph that accumulates the gradient, and keeps that
+    node alive, which before the first forward pass nothing else does: so a mark made on the node is still there when
+    the node is asked for again.
+    """
+    if type(parameter) is not nn.Parameter or parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
+        return True
+    torch.autograd.graph.get_gradient_edge(parameter).node.metadata["alcl"] = True
+    return torch.autograd.graph.get_gradient_edge(parameter).node.metadata.pop("alcl", False)
+
+
+class _Look(torch.autograd.Function):
+    """A look at numbers that are hidden by torch.func.vmap: its rule sees them."""
+
+    @staticmethod
+    def forward(witness: Tensor, residual: Tensor, input: Tensor, target: Tensor) -> Tensor:
+        if not witness.isfinite().all():
+            _refuse_nonfinite(residual, input, target)
+        return witness.new_zeros(())
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        pass
+
+    @staticmethod
+    def vmap(info, in_dims, *arguments):
+        return _Look.apply(*arguments), None
+
+
+def _refuse_nonfinite(residual: Tensor, input: Tensor, target: Tensor) -> None:
+    """Raise ValueError if any residual is inf or NaN, saying how many, where, and which side they came from."""
+    bad = ~residual.detach().isfinite()
+    count = int(bad.sum())
+    if count == 0:
+        return
+    places = ", ".join(str([i.item() for i in place]) for place in bad.nonzero()[:3])
+    sides = {name: int((~x.detach().isfinite()).sum()) for name, x in (("input", input), ("target", target))}
+    origin = ", ".join(f"{name} has {number} of its own" for name, number in sides.items() if number)
+    origin = origin or "input and target are finite, their difference overflows"
+    kinds = f"{int(residual.isnan().sum())} NaN, {int(residual.isinf().sum())} inf"
+    raise ValueError(
+        f"residuals must be finite; got {count} of {residual.numel()} that are not ({kinds}), "
+        f"at {places}{' ...' if count > 3 else ''}; {origin}. "
+        'Repair the data or the network; nonfinite="propagate" switches this check off'
+    )
+
+
+def _in_numbers(alpha: float, beta: float, kappa: float, normalized: bool, chain) -> kernels.Setting | None:
+    """A log-correntropy setting; None where a parameter has left the density's range, which tensors report better."""
+    if not (0 < alpha < math.inf and 0 < beta < math.inf and 0 < kappa < math.inf):
+        return None
+    if not normalized:
+        return kernels.Setting(kernels.LOG_CORRENTROPY, alpha, beta, kappa, chain=chain)
+    if kappa * alpha <= 1:
+        return None
+    log_z, slopes = log_normalizer_in_numbers(alpha, beta, kappa)
+    return kernels.Setting(kernels.LOG_CORRENTROPY, alpha, beta, kappa, log_z, slopes, chain)
+
+
+def _check_learn(learn: Iterable[str], legal: Sequence[str]) -> tuple[str, ...]:
+    if not isinstance(learn, Iterable):
+        raise ValueError(f"learn may name {', '.join(legal)}; got {learn!r}")
+    learn = (learn,) if isinstance(learn, str) else tuple(learn)
+    unknown = [name for name in learn if name not in legal]
+    if unknown:
+        raise ValueError(f"learn may name {', '.join(legal)}; got {', '.join(map(repr, unknown))}")
+    return learn
+
+
+def _check_parameter_shape(shape: Sequence[int]) -> torch.Size:
+    if not isinstance(shape, Sequence) or not all(isinstance(n, int) and n > 0 for n in shape):
+        raise ValueError(f"parameter_shape must be a sequence of positive integers, such as (3, 1, 1); got {shape!r}")
+    return torch.Size(shape)
+
+
+def _positive(name: str, value: float) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError):
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} must be positive and finite; got {value!r}")
+    return number
+
+
+def _parameter(name: str, value, shape: torch.Size) -> Tensor:
+    dtype = torch.get_default_dtype()
+    try:  # numbers on the CPU, where they can be checked, whatever the default device is
+        value = (
+            value.detach().to(dtype) if isinstance(value, Tensor) else torch.as_tensor(value, dtype=dtype, device="cpu")
+        )
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{name} must be a positive number or a tensor of them; got {value!r}") from None
+    if _any(~(torch.isfinite(value) & (value > 0))):
+        raise ValueError(f"{name} must be positive and finite; got {_brief(value)}")
+    try:
+        return value.broadcast_to(shape).clone()
+    except RuntimeError:
+        legal = f"does not fit parameter_shape={tuple(shape)}" if shape else "must be a single number"
+        raise ValueError(f"{name} {legal}; got shape {tuple(value.shape)}") from None
+
+
+def _placed(value: Tensor) -> Tensor:
+    """On the default device where one is set, such as torch.device("meta"); else where it is."""
+    device = torch.get_default_device()
+    return value if device.type == "cpu" else value.to(device)
+
+
+def _any(condition: Tensor) -> bool:
+    """Whether it holds anywhere, as far as can be seen: a tensor on the meta device has no numbers."""
+    return not condition.is_meta and bool(condition.any())
+
+
+def _brief(value: Tensor) -> str:
+    return f"{value.item():g}" if value.numel() == 1 else f"[{value.min().item():g} .. {value.max().item():g}]"
+
+
+def _inverse_softplus(value: Tensor) -> Tensor:
+    return value + torch.log(-torch.expm1(-value))

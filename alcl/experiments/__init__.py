@@ -1,0 +1,1 @@
+"""What trains, measures and compares: runs, sweeps, records, studies, and the statistics on them."""

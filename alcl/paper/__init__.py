@@ -1,0 +1,1 @@
+"""What the companion says of its runs: figures, manifest, claims, choices, theorems, benchmark."""

@@ -1,0 +1,394 @@
+"""`make bench`: what the loss costs beside its peers, measured in one run on one machine.
+
+Peers take turns, block by block, so that a ratio of two of them is fair on a machine that is busy with other things
+too; of all blocks the median counts. Written to `paper_figures/`: records/bench.json (every number, with the machine),
+a table of the ratios, and two figures.
+
+    python -m alcl.paper.bench            about three minutes
+    python -m alcl.paper.bench --draw     the table and the figures again, from bench.json
+    python -m alcl.paper.bench --quick    seconds, small shapes, nothing worth reading: for tests
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import itertools
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+from torch.utils.benchmark import Timer
+
+from ..comparators import BarronLoss
+from ..experiments.models import make_model
+from ..experiments.training import fit
+from ..losses import ALCLoss, optimizer_groups
+from . import figures, manifest
+
+SHAPES = ((128, 784), (128, 3, 32, 32), (64, 3, 224, 224))
+#: 784-256-32-256-784, a batch of 128: the training step of the experiments' gray images.
+NETWORK = {"image": (1, 28, 28), "hidden": 256, "code": 32, "batch": 128}
+QUICK_SHAPES, QUICK_NETWORK = ((8, 16),), {"image": (1, 8, 8), "hidden": 8, "code": 4, "batch": 8}
+SOURCE = "alcl.paper.bench"
+
+
+class PlainALCL(nn.Module):
+    """ALCL as one writes it down, for plain autograd: the formula and its normaliser, kappa = 1."""
+
+    def __init__(self):
+        super().__init__()
+        self.raw_alpha, self.raw_beta = nn.Parameter(torch.tensor(0.54)), nn.Parameter(torch.tensor(0.54))
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        alpha, beta = 1 + nn.functional.softplus(self.raw_alpha), 1e-3 + nn.functional.softplus(self.raw_beta)
+        log_z = (2 * torch.pi * beta / (alpha * torch.sin(torch.pi / alpha))).log()
+        return torch.log1p(((input - target).abs() / beta) ** alpha).mean() + log_z
+
+
+PEERS: dict[str, Callable[[], nn.Module]] = {
+    "MSE": nn.MSELoss,
+    "Smooth L1": nn.SmoothL1Loss,
+    "Huber": nn.HuberLoss,
+    "ALCL": ALCLoss,
+    "ALCL, plain formula": PlainALCL,
+    "Barron": BarronLoss,
+}
+BASE, OURS, COMPILED = "MSE", "ALCL", "ALCL, compiled"
+
+
+# --- measuring ------------------------------------------------------------------------------------------------------
+
+
+def interleaved(
+    calls: Mapping[str, Callable[[], Any]], threads: int = 1, rounds: int = 9, seconds: float = 0.02
+) -> dict[str, float]:
+    """Median milliseconds of every call; they take turns in blocks of about `seconds` (0: one call a block)."""
+    timers = {name: Timer("f()", globals={"f": call}, num_threads=threads) for name, call in calls.items()}
+    number = {name: max(1, int(seconds / timer.timeit(2).median)) if seconds else 1 for name, timer in timers.items()}
+    blocks: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, timer in timers.items():
+            blocks[name].append(timer.timeit(number[name]).median * 1e3)
+    return {name: statistics.median(times) for name, times in blocks.items()}
+
+
+def loss_call(criterion: Callable[[Tensor, Tensor], Tensor], shape: Sequence[int]) -> Callable[[], None]:
+    """Forward and backward of a loss alone; residuals with heavy tails, as the experiments' are."""
+    g = torch.Generator().manual_seed(0)
+    input = torch.rand(shape, generator=g).requires_grad_()
+    target = input.detach() + 0.1 * torch.empty(shape).cauchy_(generator=g)
+    if isinstance(criterion, nn.Module):
+        criterion.eval()  # nobody trains it here, which in training it would remark upon
+
+    def call() -> None:
+        input.grad = None
+        criterion(input, target).backward()
+
+    return call
+
+
+def step_call(criterion: nn.Module, network: Mapping[str, Any]) -> Callable[[], None]:
+    """One step of training as `fit` makes it."""
+    model = make_model("mlp", network["image"], network["hidden"], network["code"], seed=0)
+    groups = optimizer_groups(model, criterion, lr=1e-3)
+    optimizer = torch.optim.Adam([p for group in groups for p in group["params"]], fused=True)
+    images = torch.rand(network["batch"], *network["image"], generator=torch.Generator().manual_seed(0))
+    target = images + 0.1 * torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
+
+    def call() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        criterion(model(images), target).backward()
+        optimizer.step()
+
+    return call
+
+
+def multiplications_call(network: Mapping[str, Any]) -> Callable[[], None]:
+    """The matrix multiplications of a step and nothing else: the bound that no training loop can beat."""
+    pixels = torch.Size(network["image"]).numel()
+    widths = (pixels, network["hidden"], network["code"], network["hidden"], pixels)
+    ins = [torch.randn(network["batch"], n) for n in widths[:-1]]
+    outs = [torch.randn(network["batch"], n) for n in widths[1:]]
+    weights = [torch.randn(m, n) for n, m in itertools.pairwise(widths)]
+
+    def call() -> None:
+        for layer, (x, y, w) in enumerate(zip(ins, outs, weights, strict=True)):
+            _ = x @ w.T  # forward
+            _ = y.T @ x  # gradient of the weights
+            if layer:
+                _ = y @ w  # gradient of the layer's input; images need none
+
+    return call
+
+
+def epoch_call(make: Callable[[], nn.Module], network: Mapping[str, Any], examples: int) -> Callable[[], None]:
+    """One epoch of `fit`, everything included."""
+    images = torch.rand(examples, *network["image"], generator=torch.Generator().manual_seed(0))
+
+    def call() -> None:
+        model = make_model("mlp", network["image"], network["hidden"], network["code"], seed=0)
+        fit(model, make(), images, images, epochs=1, batch_size=network["batch"], lr=1e-3)
+
+    return call
+
+
+def peak_megabytes(call: Callable[[], Any]) -> float | None:
+    """Memory that `call` takes beyond what is in use before it (Linux; None elsewhere)."""
+
+    def status(entry: str) -> float:
+        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(entry))
+        return int(line.split()[1]) / 1024
+
+    try:
+        call()
+        gc.collect()
+        Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+        before = status("VmRSS")
+        call()
+        return max(0.0, status("VmHWM") - before)
+    except OSError:
+        return None
+
+
+def sweep_seconds(runs: int, epochs: int) -> dict[int, float]:
+    """Seconds of one small sweep at one process and at two, worker processes started and warm."""
+    from ..experiments import reconstruction  # here: nothing else needs data sets
+    from ..experiments.records import RecordStore
+
+    def seconds(jobs: int, seeds: range) -> float:
+        work = [reconstruction.method_run("alcl", "digits", "high", seed, epochs=epochs) for seed in seeds]
+        with tempfile.TemporaryDirectory() as folder:
+            store = RecordStore(Path(folder) / "bench.jsonl")
+            call = lambda: reconstruction.sweep(work, store, jobs, fresh=True, progress=False)  # noqa: E731
+            return Timer("f()", globals={"f": call}, num_threads=1).timeit(1).median
+
+    for jobs in (1, 2):
+        seconds(jobs, range(2 * jobs))
+    return {jobs: seconds(jobs, range(runs)) for jobs in (1, 2)}
+
+
+# --- the benchmark --------------------------------------------------------------------------------------------------
+
+
+def run(quick: bool = False, progress: Callable[[str], None] = print) -> dict[str, Any]:
+    """Every measurement: {"machine": ..., "rows": [{"what", "loss", "shape", "threads", "value", "unit", ...}]}.
+
+    `ratio` in a row is to MSE in the same round of blocks; for a step, `bound` is the ratio to the bare matrix
+    multiplications.
+    """
+    torch.manual_seed(0)
+    shapes, network = (QUICK_SHAPES, QUICK_NETWORK) if quick else (SHAPES, NETWORK)
+    threads = (1,) if quick or (os.cpu_count() or 1) < 2 else (1, 2)
+    timing = {"rounds": 2, "seconds": 0} if quick else {}
+    before, rows = torch.get_num_threads(), []
+
+    def add(what: str, values: Mapping[str, float], unit: str = "ms", **more: Any) -> None:
+        for name, value in values.items():
+            ratio = value / values[BASE] if values.get(BASE) else None
+            rows.append({"what": what, "loss": name, **more, "value": value, "unit": unit, "ratio": ratio})
+        progress(f"{what} {more}: " + ", ".join(f"{name} {value:.4g} {unit}" for name, value in values.items()))
+
+    try:
+        for count in threads:
+            torch.set_num_threads(count)
+            for shape in shapes:
+                calls = {name: loss_call(make(), shape) for name, make in PEERS.items()}
+                if not quick and (compiled := compiled_call(shape)) is not None:
+                    calls[COMPILED] = compiled
+                large = torch.Size(shape).numel() > 1e6
+                few = {"rounds": 3, "seconds": 0} if large else timing
+                add("loss", interleaved(calls, count, **few), shape=list(shape), threads=count)
+            steps = {name: step_call(PEERS[name](), network) for name in (BASE, OURS, "Barron")}
+            steps["matrix multiplications"] = multiplications_call(network)
+            add("step", interleaved(steps, count, **timing), threads=count)
+        torch.set_num_threads(1)
+        examples = 64 if quick else 10_000
+        epochs = {name: epoch_call(PEERS[name], network, examples) for name in (BASE, OURS)}
+        add("epoch", interleaved(epochs, 1, rounds=3, seconds=0), threads=1)
+        for exponent in range(3, 5) if quick else range(4, 9):
+            calls = {name: loss_call(PEERS[name](), (10**exponent,)) for name in (BASE, OURS)}
+            times = interleaved(calls, 1, **(timing if exponent < 7 else {"rounds": 3, "seconds": 0}))
+            add("elements", times, shape=[10**exponent], threads=1)
+            del calls
+        shape = shapes[-1]
+        buffer = torch.Size(shape).numel() * 4 / 2**20
+        memory = {name: peak_megabytes(loss_call(make(), shape)) for name, make in PEERS.items()}
+        if all(value is not None for value in memory.values()):
+            add("memory", memory, unit="MiB", shape=list(shape), residual_MiB=buffer)
+        runs, length = (2, 1) if quick else (12, 20)
+        sweeps = sweep_seconds(runs, length)
+        add("sweep", {f"{jobs} process{'es' * (jobs > 1)}": runs / s for jobs, s in sweeps.items()}, unit="runs/s")
+    finally:
+        torch.set_num_threads(before)
+    return {"machine": machine(), "quick": quick, "rows": rows}
+
+
+def compiled_call(shape: Sequence[int]) -> Callable[[], None] | None:
+    """The compiled loss; None where there is no compiler."""
+    torch._dynamo.reset()
+    call = loss_call(torch.compile(ALCLoss(), fullgraph=True), shape)
+    try:
+        call()
+    except Exception as error:  # inductor's errors have no common type
+        print(f"not compiled: {type(error).__name__}", file=sys.stderr)
+        return None
+    return call
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        model = next((x.split(":")[1].strip() for x in info.read_text().splitlines() if "model name" in x), model)
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "vector_instructions": torch.backends.cpu.get_cpu_capability(),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "torch": torch.__version__.split("+")[0],
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none: no GPU was measured",
+    }
+
+
+def summary(result: Mapping[str, Any]) -> pd.DataFrame:
+    """The targets and what was measured, one a row."""
+    rows = pd.DataFrame(result["rows"])
+
+    def value(what: str, loss: str, column: str = "ratio", at: int = 0, threads: int = 1) -> float:
+        own = rows[(rows.what == what) & (rows.loss == loss)]
+        if what in ("loss", "step"):
+            own = own[own.threads == threads]
+        return float(own[column].iloc[at]) if len(own) > at else float("nan")
+
+    step = value("step", OURS, "value")
+    residual = rows.residual_MiB.dropna().iloc[0] if "residual_MiB" in rows else float("nan")
+    sweep = list(rows[rows.what == "sweep"].value)
+    growth = rows[(rows.what == "elements") & (rows.loss == OURS)]
+    rates = [v / s[0] for v, s in zip(growth.value, growth["shape"], strict=True)]
+    entries = [
+        ("loss over MSE, eager", "at most 5", value("loss", OURS)),
+        ("plain formula over loss, eager", "at least 3", value("loss", "ALCL, plain formula") / value("loss", OURS)),
+        ("loss over MSE, compiled", "at most 3", value("loss", COMPILED)),
+        ("Barron's loss over loss, eager", "", value("loss", "Barron") / value("loss", OURS)),
+        ("training step over MSE's", "at most 1.05", value("step", OURS)),
+        (
+            "step over its matrix multiplications",
+            "at most 1.4",
+            step / value("step", "matrix multiplications", "value"),
+        ),
+        ("epoch over MSE's", "", value("epoch", OURS)),
+        (
+            "extra memory over MSE, in residuals",
+            "at most 2",
+            (value("memory", OURS, "value") - value("memory", BASE, "value")) / residual,
+        ),
+        ("two processes over one", "at least 1.8", sweep[1] / sweep[0]),
+        (
+            "time an element, largest over smallest of the last three sizes",
+            "about 1",
+            max(rates[-3:]) / min(rates[-3:]),
+        ),
+    ]
+    return pd.DataFrame(entries, columns=["ratio", "target", "measured"])
+
+
+def draw(result: Mapping[str, Any]) -> tuple[Figure, Figure]:
+    """Time per residual against how many there are, and cost beside the peers at every shape."""
+    figures.use_theme()
+    rows = pd.DataFrame(result["rows"])
+    looks = {BASE: figures.COLORS["mse"], OURS: figures.COLORS["alcl"], "Barron": figures.COLORS["barron"]}
+
+    sizes = Figure(figsize=(7.0, 3.2))
+    ax = sizes.subplots()
+    for name in (BASE, OURS):
+        own = rows[(rows.what == "elements") & (rows.loss == name)]
+        counts = np.array([shape[0] for shape in own["shape"]])
+        ax.plot(counts, 1e6 * own.value / counts, marker="o", color=looks[name], label=name)
+    for count, value, ratio in zip(counts, 1e6 * own.value / counts, own.ratio, strict=True):
+        ax.annotate(f"×{ratio:.1f}", (count, value), (0, 7), textcoords="offset points", ha="center", color=looks[OURS])
+    ax.set(xscale="log", yscale="log", xlabel="residuals", ylabel="forward and backward,\nns per residual")
+    ax.margins(y=0.2)
+    figures.direct_label(ax)
+    times = f"{own.ratio.max():.1f} to {own.ratio.min():.1f} times MSE's time"
+    figures.headline(sizes, f"The loss alone takes {times}, depending on how many residuals there are")
+
+    beside = Figure(figsize=(7.0, 3.4))
+    left, right = beside.subplots(1, 2, width_ratios=(3, 2))
+    alone = rows[(rows.what == "loss") & (rows.threads == 1)]
+    alone = alone.assign(shape=[" × ".join(map(str, shape)) for shape in alone["shape"]])
+    names = list(alone.groupby("loss")["ratio"].max().sort_values(ascending=False).index)
+    for marker, (shape, part) in zip("ovsD", alone.groupby("shape", sort=False), strict=False):
+        for loss, ratio in zip(part.loss, part.ratio, strict=True):
+            left.plot(ratio, names.index(loss), marker, color=looks.get(loss, "0.5"), ms=6)
+        left.plot([], [], marker, color="0.3", label=shape)
+    left.axvline(1, color="0.6", lw=0.8, zorder=0)
+    left.set_yticks(range(len(names)), names)
+    left.set(xscale="log", xlabel="time over MSE's", title="The loss alone")
+    left.set_xticks(ticks := [1, 3, 10, 30], [str(tick) for tick in ticks])
+    left.minorticks_off()
+    beside.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3)
+    steps = rows[(rows.what == "step") & (rows.threads == 1)].sort_values("ratio", ascending=False)
+    bars = right.barh(steps.loss, steps.ratio, color=[looks.get(name, "0.7") for name in steps.loss])
+    right.bar_label(bars, fmt="%.2f", padding=3)
+    right.set(xlabel="time over MSE's", xlim=(0, 1.25 * steps.ratio.max()), title="A training step")
+    ours, step = (part.loc[part.loss == OURS, "ratio"] for part in (alone, steps))
+    costs = f"{step.max():.2f} times MSE's time, the loss alone up to {ours.max():.1f} times"
+    figures.headline(beside, f"A training step takes {costs}")
+    return sizes, beside
+
+
+def record_path() -> Path:
+    """Where the last benchmark is kept: it is a measurement, and no figure can be made again without it."""
+    return figures.figures_dir() / "records" / "bench.json"
+
+
+def write(result: Mapping[str, Any]) -> Path:
+    """The record, the table and the figures, into `figures_dir()`. Returns the record's path."""
+    path = record_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    sizes, beside = draw(result)
+    origin = {"notebook": SOURCE, "parameters": result["machine"]}
+    manifest.save(sizes, "fig11a_elements", **origin)
+    manifest.save(beside, "fig11b_peers", **origin)
+    manifest.save_table(summary(result), "table11_speed", **origin)
+    return path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m alcl.paper.bench", description="What the loss costs beside its peers."
+    )
+    parser.add_argument("--quick", action="store_true", help="small shapes, few rounds: for tests")
+    parser.add_argument("--draw", action="store_true", help="measure nothing; draw what bench.json holds")
+    options = parser.parse_args(arguments)
+    if options.draw and not record_path().is_file():
+        print("no benchmark is recorded: make bench measures one")
+        return 0
+    if options.draw:
+        result = json.loads(record_path().read_text("utf-8"))
+    else:
+        result = run(options.quick, progress=lambda line: print(line, flush=True))
+    path = write(result)
+    print(summary(result).to_string(index=False))
+    print(f"written: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

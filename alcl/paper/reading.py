@@ -1,0 +1,81 @@
+"""How much there is to read in the notebooks: words, lines of code, minutes.
+
+    python -m alcl.paper.reading      a row a notebook, in Markdown
+
+A word is anything between spaces in a Markdown cell that holds a letter or a digit, a piece of a formula included. A
+line of code is one that is neither empty nor a comment. `WORDS_PER_MINUTE` and `LINES_PER_MINUTE` are the pace of a
+careful reader of theorems, proofs and code: half that of a reader of plain text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .theorems import notebook_sources
+
+__all__ = ["LINES_PER_MINUTE", "WORDS_PER_MINUTE", "Reading", "reading", "reading_markdown"]
+
+ROOT = Path(__file__).resolve().parents[2]
+WORDS_PER_MINUTE = 100
+LINES_PER_MINUTE = 20
+MAIN_LINE = [f"{number:02d}" for number in range(8)]  # 00 to 07: from the loss to the verdict on every claim
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one notebook, or several together, asks of a reader."""
+
+    name: str
+    words: int
+    lines: int
+
+    @property
+    def minutes(self) -> float:
+        return self.words / WORDS_PER_MINUTE + self.lines / LINES_PER_MINUTE
+
+
+def reading(root: str | Path) -> list[Reading]:
+    """One entry for each notebook of <root>/notebooks, in reading order. Needs jupytext.
+
+    Raises FileNotFoundError if `root` has no folder `notebooks`.
+    """
+    import jupytext  # here: the library itself must not need it
+
+    found = []
+    for path in notebook_sources(root):
+        cells = jupytext.read(path).cells
+        prose = [cell.source for cell in cells if cell.cell_type == "markdown"]
+        code = [line.strip() for cell in cells if cell.cell_type == "code" for line in cell.source.splitlines()]
+        words = sum(bool(re.search(r"[^\W_]", word)) for text in prose for word in text.split())
+        found.append(Reading(path.stem, words, sum(bool(line) and not line.startswith("#") for line in code)))
+    return found
+
+
+def together(name: str, parts: Iterable[Reading]) -> Reading:
+    """The sum of several."""
+    parts = list(parts)
+    return Reading(name, sum(part.words for part in parts), sum(part.lines for part in parts))
+
+
+def reading_markdown(found: Sequence[Reading]) -> str:
+    """A Markdown table: a row a notebook, then the main line (00 to 07) and everything."""
+    main = together("**00 to 07**", [part for part in found if part.name[:2] in MAIN_LINE])
+    rows = [*found, main, together("**all**", found)]
+    lines = ["| notebook | words | lines of code | minutes |", "|---|---|---|---|"]
+    lines += [f"| {row.name} | {row.words:,} | {row.lines:,} | {row.minutes:.0f} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    argparse.ArgumentParser("python -m alcl.paper.reading", description=__doc__.splitlines()[0]).parse_args(arguments)
+    sys.stdout.write(reading_markdown(reading(root)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,257 @@
+"""Keeps the computed parts of README.md and of the pages beside the notebooks current: the verdict, the ledger, the
+studies, the neighbours, costs and the list of choices.
+
+    python -m alcl.paper.readme           rewrite them from the records, the notebooks and choices.json
+    python -m alcl.paper.readme --check   exit 1 if they are stale
+
+A computed part stands between `<!-- name:begin -->` and `<!-- name:end -->`; nothing in between is ever typed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..experiments.analysis import (
+    SEEDS,
+    benchmark_frame,
+    in_both_measures,
+    paired_differences,
+    repair_share,
+    sides,
+    single_settings,
+)
+from ..experiments.protocol import BENCHMARK, EMBEDDED, study_store
+from ..noise import LEVELS
+from .bench import summary
+from .choices import choices_markdown
+from .claims import claims_ledger, ledger_markdown, theorem_index
+from .figures import LABELS
+
+SIDES = ["ahead", "unresolved", "behind"]
+#: Every page with computed parts, and which.
+PAGES = {
+    "README.md": ("verdict",),
+    "notebooks/ledger.md": ("claims", "headline"),
+    "notebooks/choices.md": ("choices",),
+    "notebooks/studies.md": ("studies", "neighbours"),
+    "notebooks/costs.md": ("speed",),
+}
+#: The claims that the README's verdict shows, in few words.
+VERDICT = {
+    "3": "influence bounded and redescending",
+    "4a": "accuracy above that of MSE",
+    "4b": "PSNR above that of MSE",
+    "4c": "accuracy above that of tuned GCL",
+    "4d": "PSNR above that of tuned GCL",
+    "5": "up to +4.75 % accuracy, gray",
+    "6": "up to +4.51 % accuracy, RGB",
+}
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def blocks(root: Path = ROOT) -> dict[str, str]:
+    """The computed parts, by name, as markdown."""
+    folder = root / "paper_figures" / "records"
+    records = [record for name in (*EMBEDDED, *BENCHMARK) for record in study_store(folder, name).read()]
+    frame = benchmark_frame(records)
+    ledger = claims_ledger(records, theorem_index(root / "notebooks"))
+    speed = folder / "bench.json"
+    return {
+        "headline": "\n".join([headline(frame), one_setting(single_settings(records)), repaired(frame), others(frame)]),
+        "verdict": verdict(ledger),
+        "claims": ledger_markdown(ledger),
+        "studies": studies(root / "paper_figures"),
+        "neighbours": neighbours(root / "paper_figures"),
+        "speed": costs(json.loads(speed.read_text("utf-8"))) if speed.is_file() else "Not measured yet: `make bench`.",
+        "choices": choices_markdown(folder="notebooks"),
+    }
+
+
+def verdict(ledger: pd.DataFrame) -> str:
+    """The main claims of the abstract, a row each: what was claimed, what was found, the verdict."""
+    lines = ["| the abstract, at moderate to extreme noise | what we find | verdict |", "|---|---|---|"]
+    for row in ledger[ledger["id"].isin(VERDICT)].itertuples():
+        found = re.sub(r" \([^)]*\)", "", row.result)
+        if row.kind == "theorem":
+            found = row.missing.partition(";")[0] or found
+        lines.append(f"| {VERDICT[row.id]} | {found} | **{row.verdict}** |")
+    return "\n".join(lines)
+
+
+def headline(frame: pd.DataFrame) -> str:
+    """Every benchmark cell that has all its seeds, in one row: ALCL's median paired differences with intervals; then
+    how many of the intervals lie above and below zero."""
+    columns = {("accuracy", "mse"): 100, ("accuracy", "gcl"): 100, ("psnr", "mse"): 1, ("psnr", "gcl"): 1}
+    frame = frame[frame["dataset"].isin(BENCHMARK)]
+    table = pd.concat(
+        paired_differences(frame, "alcl", rival, measure).assign(measure=measure, rival=rival)
+        for measure, rival in columns
+    )
+    table = table[table["seeds"] >= len(SEEDS)]
+    whole = table.groupby(["dataset", "level"])["measure"].transform("size") == len(columns)
+    counts = sides(table[whole], ["measure", "rival"]).reindex(list(columns), fill_value=0)
+    found: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
+    for row in table[whole].itertuples():
+        factor = columns[row.measure, row.rival]
+        text = f"{factor * row.difference:+.2f} [{factor * row.low:+.2f}, {factor * row.high:+.2f}]"
+        found.setdefault((row.dataset, row.level), {})[row.measure, row.rival] = text
+    cells = [cell for cell in ((d, level) for d in BENCHMARK for level in LEVELS) if cell in found]
+
+    def count(measure: str, rival: str) -> str:
+        """For example: ahead in 3, unresolved in 1, behind in 0."""
+        return ", ".join(f"{side} in {counts.loc[(measure, rival), side]}" for side in SIDES)
+
+    lines = [
+        "| ALCL minus | MSE, accuracy in points | tuned GCL, accuracy | MSE, PSNR in dB | tuned GCL, PSNR |",
+        "|---|---|---|---|---|",
+        *(
+            "| " + ", ".join(cell) + " | " + " | ".join(found[cell][column] for column in columns) + " |"
+            for cell in cells
+        ),
+        "",
+        f"Cells with all {len(SEEDS)} seeds of all three methods: {len(cells)} of {len(BENCHMARK) * len(LEVELS)}. By "
+        "the side of zero on which the interval lies, ALCL is in these cells",
+        "",
+        *(
+            f"- against {name}: in accuracy {count('accuracy', rival)}; in PSNR {count('psnr', rival)}."
+            for name, rival in (("MSE", "mse"), ("tuned GCL", "gcl"))
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def one_setting(table: pd.DataFrame) -> str:
+    """How often one setting of GCL is ahead of ALCL, or behind, in both measures; benchmark cells alone."""
+    table = table[table["dataset"].isin(BENCHMARK)]
+    ahead, behind = in_both_measures(table)
+    return (
+        "- The oracle tunes GCL for each measure on its own. One network has one setting: of "
+        f"{len(table)} settings, tuned for one measure and judged in both by medians, {ahead} are ahead of ALCL in "
+        f"both, {behind} behind in both."
+    )
+
+
+def repaired(frame: pd.DataFrame) -> str:
+    """The range, over benchmark cells at high and extreme noise that have all seeds, of the share of MSE's damage that
+    ALCL and tuned GCL repair."""
+    frame = frame[frame["dataset"].isin(BENCHMARK) & frame["level"].isin(["high", "extreme"])]
+    found = []
+    for method in ("alcl", "gcl"):
+        for measure in ("accuracy", "psnr"):
+            table = repair_share(frame, method, measure)
+            share = table.loc[table["seeds"] >= len(SEEDS), "share"]
+            found.append(f"{share.min():.2f} to {share.max():.2f}")
+    if not len(share):
+        return ""
+    return (
+        "- Share of the damage repaired, 0 being MSE and 1 MSE trained on clean targets (a reference, no bound), in "
+        f"the {len(share)} cells at high and extreme noise: ALCL {found[0]} in accuracy, {found[1]} in PSNR; tuned GCL "
+        f"{found[2]} and {found[3]}."
+    )
+
+
+def others(frame: pd.DataFrame) -> str:
+    """ALCL against the losses that the abstract does not name, counted over the benchmark cells that have all seeds."""
+    frame, rows = frame[frame["dataset"].isin(BENCHMARK)], []
+    for rival in (method for method in LABELS if method in set(frame["method"]) - {"mse", "gcl", "gcl_kept", "alcl"}):
+        counts = []
+        for measure in ("accuracy", "psnr"):
+            table = paired_differences(frame, "alcl", rival, measure)
+            table = table[table["seeds"] >= len(SEEDS)]
+            counts += [", ".join(map(str, row)) for row in sides(table.assign(all=""), ["all"])[SIDES].to_numpy()]
+        if len(table):
+            name = "MSE on clean targets" if rival == "clean" else LABELS[rival]
+            rows.append(f"| {name} | {len(table)} | {' | '.join(counts)} |")
+    if not rows:
+        return ""
+    lead = "What the abstract does not compare with, in the cells that have all seeds; clean targets are a reference:"
+    head = "| ALCL against | cells | accuracy: ahead, unresolved, behind | PSNR: ahead, unresolved, behind |"
+    return "\n".join(["", lead, "", head, "|---|---|---|---|", *rows])
+
+
+def studies(folder: Path) -> str:
+    """What notebook 10 counted, from the table it wrote: ALCL against MSE, GCL, and parts of ALCL.
+
+    Its last study, of losses that are not in the grid, stays in the notebook.
+    """
+    counts = pd.read_csv(folder / "table10_counts.csv", keep_default_na=False)
+    counts = counts[counts["method"].str.startswith(("mse", "gcl", "alcl")) & (counts["study"] != "neighbours")]
+    lines = ["| study | ALCL against | cells | accuracy: ahead, unresolved, behind | PSNR |", "|---|---|---|---|---|"]
+    for (study, method), part in counts.groupby(["study", "method"], sort=False):
+        part = part.set_index("measure")
+        sides_ = [", ".join(str(part.loc[m, side]) for side in SIDES) for m in ("accuracy", "psnr")]
+        name = LABELS.get(method, method.replace("gcl", "GCL"))
+        lines.append(f"| {study} | {name} | {part['cells'].iloc[0]} | {' | '.join(sides_)} |")
+    return "\n".join(lines)
+
+
+def neighbours(folder: Path) -> str:
+    """The answers of notebooks 08 and 09, from the tables they wrote: paired medians with intervals."""
+    lines = ["| | on | measure | median difference | in favour |", "|---|---|---|---|---|"]
+    labels = pd.read_csv(folder / "table08b_differences.csv")
+    for row in labels[labels["what"] == "loss alone (both L2)"].itertuples():
+        interval = f"{row.difference:+.1f} [{row.low:+.1f}, {row.high:+.1f}]"
+        where = f"{row.dataset}, labels {row.cell}"
+        lines.append(f"| JAL-CE minus CE | {where} | accuracy, points | {interval} | {row.ahead} of {row.seeds} |")
+    inputs = pd.read_csv(folder / "table09d_verdict.csv")
+    for row in inputs[inputs["rival"] == "clean"].itertuples():
+        interval = f"{row.median:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
+        lines.append(f"| discriminative minus clean-only | {row.dataset} | {row.measure} | {interval} | {row.better} |")
+    return "\n".join(lines)
+
+
+def costs(result: Mapping[str, Any]) -> str:
+    """The benchmark's ratios beside their targets, and the machine."""
+    machine, table = result["machine"], summary(result)
+    lines = ["| | target | measured |", "|---|---|---|"]
+    lines += [f"| {row.ratio} | {row.target} | {row.measured:.2f} |" for row in table.itertuples()]
+    where = f"{machine['processor']}, {machine['vector_instructions']}, torch {machine['torch']}"
+    gpu = "no GPU was measured" if machine["gpu"].startswith("none") else machine["gpu"]
+    return "\n".join([*lines, "", f"One thread, float32, {where}; {gpu}."])
+
+
+def rendered(text: str, parts: Mapping[str, str]) -> str:
+    """`text` with every computed part replaced.
+
+    Raises:
+        ValueError: a part's markers are missing or appear twice.
+    """
+    for name, content in parts.items():
+        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+        if text.count(begin) != 1 or text.count(end) != 1:
+            raise ValueError(f"the page must hold the markers {begin} and {end} once each")
+        pattern = re.escape(begin) + ".*?" + re.escape(end)
+        replacement = f"{begin}\n{content.strip()}\n{end}"
+        text = re.sub(pattern, lambda _, r=replacement: r, text, flags=re.DOTALL)
+    return text
+
+
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    parser = argparse.ArgumentParser(prog="python -m alcl.paper.readme", description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if README.md is stale")
+    options = parser.parse_args(arguments)
+    parts, stale = blocks(root), []
+    for page, names in PAGES.items():
+        path = root / page
+        old = path.read_text(encoding="utf-8")
+        new = rendered(old, {name: parts[name] for name in names})
+        if new != old:
+            stale.append(page)
+            if not options.check:
+                path.write_text(new, encoding="utf-8")
+    if options.check and stale:
+        print(f"{', '.join(stale)}: stale; run python -m alcl.paper.readme", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""The computed parts of README.md are current, and the check can fail."""
+
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from alcl.paper import readme
+
+
+def test_the_computed_parts_are_current():
+    assert readme.main(["--check"]) == 0
+
+
+def test_a_stale_part_is_noticed_and_rewritten(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(readme, "blocks", lambda root: {"claims": "| fresh |"})
+    path = tmp_path / "README.md"
+    path.write_text("before\n<!-- claims:begin -->\n| stale |\n<!-- claims:end -->\nafter\n")
+    assert readme.main(["--check"], root=tmp_path) == 1
+    assert "stale" in capsys.readouterr().err
+    assert readme.main([], root=tmp_path) == 0
+    assert path.read_text() == "before\n<!-- claims:begin -->\n| fresh |\n<!-- claims:end -->\nafter\n"
+    assert readme.main(["--check"], root=tmp_path) == 0
+
+
+def test_missing_markers_are_an_error():
+    with pytest.raises(ValueError, match="claims:begin"):
+        readme.rendered("nothing here", {"claims": "x"})
+
+
+def test_the_reading_order_names_every_notebook():
+    text = (readme.ROOT / "README.md").read_text()
+    names = {path.stem for path in (readme.ROOT / "notebooks").glob("[0-9][0-9]_*.py")}
+    assert names == set(re.findall(r"\| \[(\d\d_\w+)\]\(notebooks/\1\.ipynb\)", text))
+    appendices = {path.stem for path in (readme.ROOT / "notebooks").glob("A[0-9]_*.py")}
+    assert appendices <= set(re.findall(r"\[(A\d_\w+)\]\(notebooks/\1\.ipynb\)", text))
+
+
+def test_the_headline_has_every_complete_benchmark_cell_and_no_other():
+    rows = [
+        {"dataset": dataset, "level": "high", "method": method, "seed": seed, "measure": measure, "value": value}
+        for dataset, seeds in (("mnist", 10), ("cifar10", 9), ("digits", 10))
+        for seed in range(seeds)
+        for measure in ("accuracy", "psnr")
+        for method, value in (("mse", 0.1), ("gcl", 0.3), ("alcl", 0.25))
+    ]
+    text = readme.headline(pd.DataFrame(rows))
+    assert "| mnist, high | +15.00 [+15.00, +15.00] | -5.00 [-5.00, -5.00] | +0.15 [+0.15, +0.15] |" in text
+    assert "cifar10" not in text  # a seed is missing
+    assert "digits" not in text  # embedded sets decide no claim
+    assert "1 of 20" in text
+    assert "- against MSE: in accuracy ahead in 1, unresolved in 0, behind in 0; in PSNR ahead in 1," in text
+    assert "- against tuned GCL: in accuracy ahead in 0, unresolved in 0, behind in 1;" in text
+    assert "ahead in 0, unresolved in 0, behind in 0" in readme.headline(pd.DataFrame(rows[:0], columns=list(rows[0])))
+
+
+def test_one_setting_counts_what_leads_or_lags_in_both_measures():
+    gaps = [("mnist", 0.1, 1.0), ("mnist", -0.1, 1.0), ("gtsrb", -0.1, -1.0), ("gtsrb", -0.2, -1.0), ("digits", 1, 1)]
+    table = pd.DataFrame(gaps, columns=["dataset", "accuracy", "psnr"])
+    text = readme.one_setting(table)
+    assert "of 4 settings" in text  # embedded sets decide nothing here
+    assert "1 are ahead of ALCL in both, 2 behind in both" in text
+
+
+def test_the_share_repaired_is_a_range_over_complete_noisy_benchmark_cells():
+    values = {"mse": 0.2, "clean": 0.6, "alcl": 0.5, "gcl": 0.4}
+    rows = [
+        {"dataset": dataset, "level": level, "method": method, "seed": seed, "measure": measure, "value": value}
+        for dataset, level, seeds, shift in (
+            ("mnist", "high", 10, 0.0),
+            ("gtsrb", "extreme", 10, 0.1),
+            ("cifar10", "high", 9, 9.0),  # a seed is missing
+            ("mnist", "moderate", 10, 9.0),  # not high noise
+            ("digits", "high", 10, 9.0),  # embedded
+        )
+        for seed in range(seeds)
+        for measure in ("accuracy", "psnr")
+        for method, value in (values | {"alcl": values["alcl"] + shift}).items()
+    ]
+    text = readme.repaired(pd.DataFrame(rows))
+    assert "2 cells" in text
+    assert "ALCL 0.75 to 1.00 in accuracy, 0.75 to 1.00 in PSNR; tuned GCL 0.50 to 0.50 and 0.50 to 0.50." in text
+    assert readme.repaired(pd.DataFrame(rows[:0], columns=list(rows[0]))) == ""
+
+
+def test_other_losses_are_counted_over_complete_benchmark_cells():
+    rows = [
+        {"dataset": dataset, "level": "high", "method": method, "seed": seed, "measure": measure, "value": value}
+        for dataset, method, seeds, value in (
+            ("mnist", "alcl", 10, 0.5),
+            ("mnist", "huber", 10, 0.25),
+            ("mnist", "l1", 9, 0.25),  # a seed is missing
+            ("gtsrb", "alcl", 10, 0.5),
+            ("gtsrb", "huber", 10, 0.75),
+            ("digits", "alcl", 10, 0.5),  # embedded sets do not count
+            ("digits", "huber", 10, 0.25),
+        )
+        for seed in range(seeds)
+        for measure in ("accuracy", "psnr")
+    ]
+    assert readme.others(pd.DataFrame(rows)).splitlines()[5:] == ["| Huber | 2 | 1, 0, 1 | 1, 0, 1 |"]
+    assert readme.others(pd.DataFrame(rows[:0], columns=list(rows[0]))) == ""
+
+
+def test_studies_are_shown_as_counted(tmp_path):
+    rows = [
+        "drift,mse,accuracy,6,3,2,1",
+        "drift,mse,psnr,6,6,0,0",
+        "drift,huber,psnr,6,0,0,6",
+        "neighbours,mse,psnr,6,0,0,6",
+    ]
+    rows += ["unseen,alcl_kappa,psnr,9,2,3,4", "unseen,alcl_kappa,accuracy,9,0,9,0"]
+    header = "study,method,measure,cells,ahead,unresolved,behind"
+    (tmp_path / "table10_counts.csv").write_text("\n".join([header, *rows]))
+    assert readme.studies(tmp_path).splitlines()[2:] == [
+        "| drift | MSE | 6 | 3, 2, 1 | 6, 0, 0 |",
+        "| unseen | ALCL, κ learned | 9 | 0, 9, 0 | 2, 3, 4 |",
+    ]
+
+
+def test_neighbours_compare_losses_at_equal_decay_only(tmp_path):
+    rows = ["mnist,symmetric 0.8,loss alone (both L2),5,21.46,15.2,30,5", "mnist,symmetric 0.8,decay alone,5,1,1,1,5"]
+    header = "dataset,cell,what,seeds,difference,low,high,ahead"
+    (tmp_path / "table08b_differences.csv").write_text("\n".join([header, *rows]))
+    rows = ['digits,clean,"clean accuracy, points",0.97,0,1.53,8 of 10', "digits,both,log10 of tr H,1,1,1,0 of 10"]
+    (tmp_path / "table09d_verdict.csv").write_text("\n".join(["dataset,rival,measure,median,low,high,better", *rows]))
+    assert readme.neighbours(tmp_path).splitlines()[2:] == [
+        "| JAL-CE minus CE | mnist, labels symmetric 0.8 | accuracy, points | +21.5 [+15.2, +30.0] | 5 of 5 |",
+        "| discriminative minus clean-only | digits | clean accuracy, points | +0.97 [+0.00, +1.53] | 8 of 10 |",
+    ]
+
+
+def test_costs_stand_beside_their_targets():
+    result = json.loads((readme.ROOT / "paper_figures" / "records" / "bench.json").read_text())
+    text = readme.costs(result)
+    step = {row["loss"]: row["value"] for row in result["rows"] if row["what"] == "step" and row["threads"] == 1}
+    assert f"| training step over MSE's | at most 1.05 | {step['ALCL'] / step['MSE']:.2f} |" in text
