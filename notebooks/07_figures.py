@@ -49,9 +49,9 @@ from alcl.experiments.datasets import DATASETS
 from alcl.experiments.protocol import BENCHMARK, EMBEDDED, study_store
 from alcl.noise import LEVELS
 from alcl.paper import claims
-from alcl.paper.figures import COLORS, DATASET_MARKERS, LABELS, figures_dir, headline, use_theme
+from alcl.paper.figures import COLORS, DATASET_MARKERS, LABELS, headline, use_theme
 from alcl.paper.manifest import save, save_table
-from alcl.paper.parameters import check_parameters, checkout, records_dir
+from alcl.paper.parameters import check_parameters, checkout, figures_dir, records_dir
 
 use_theme()
 

@@ -35,7 +35,7 @@ from ..comparators import BarronLoss
 from ..experiments.models import make_model
 from ..experiments.training import fit
 from ..losses import ALCLoss, optimizer_groups
-from . import figures, manifest
+from . import figures, manifest, parameters
 
 SHAPES = ((128, 784), (128, 3, 32, 32), (64, 3, 224, 224))
 #: 784-256-32-256-784, a batch of 128: the training step of the experiments' gray images.
@@ -354,7 +354,7 @@ def draw(result: Mapping[str, Any]) -> tuple[Figure, Figure]:
 
 def record_path() -> Path:
     """Where the last benchmark is kept: it is a measurement, and no figure can be made again without it."""
-    return figures.figures_dir() / "records" / "bench.json"
+    return parameters.figures_dir() / "records" / "bench.json"
 
 
 def write(result: Mapping[str, Any]) -> Path:

@@ -108,7 +108,7 @@ def _entry(
     data: Mapping[str, str] | None,
 ) -> dict[str, Any]:
     """The part of a manifest entry that says where a figure came from."""
-    if not re.fullmatch(r"(\d\d|A\d)_[a-z0-9_]+|alcl\.[a-z_]+", str(notebook)):
+    if not re.fullmatch(r"(\d\d|A\d)_[a-z0-9_]+|alcl(\.[a-z_]+)+", str(notebook)):
         raise ValueError(
             f"notebook: must be a notebook's name like \"04_noise\", without an ending, or a module's, not {notebook!r}"
         )

@@ -236,7 +236,7 @@ def test_a_sweep_resumes_and_does_not_repeat(tmp_path, monkeypatch):
     store = RecordStore(tmp_path / "digits.jsonl")
     sweep(runs[:1], store, progress=False)
     calls = []
-    monkeypatch.setattr(protocol, "run", lambda config: calls.append(config) or _fake(config, 0.5))
+    monkeypatch.setattr(reconstruction, "run", lambda config: calls.append(config) or _fake(config, 0.5))
     records = sweep([*runs, runs[0]], store, progress=False)
     assert calls == runs[1:]
     assert [r["digest"] for r in records] == [c.digest for c in runs]
@@ -260,7 +260,7 @@ def test_a_failed_run_is_named_and_the_others_are_kept(tmp_path, monkeypatch):
             raise ArithmeticError("no luck")
         return _fake(config, 0.5)
 
-    monkeypatch.setattr(protocol, "run", breaks)
+    monkeypatch.setattr(reconstruction, "run", breaks)
     store = RecordStore(tmp_path / "digits.jsonl")
     with pytest.raises(RuntimeError, match=r"1 of 3 runs failed.*\n.*no luck"):
         sweep(runs, store, progress=False)
@@ -277,7 +277,7 @@ def test_a_failed_run_of_one_cell_does_not_keep_a_profile_from_the_others(tmp_pa
             raise ArithmeticError("no luck")
         return _fake(config, 0.5)
 
-    monkeypatch.setattr(protocol, "run", breaks)
+    monkeypatch.setattr(reconstruction, "run", breaks)
     with pytest.raises(RunsFailed, match=r"^1 of 24 runs failed.*\n.*no luck$") as caught:
         protocol.run_profile("live", tmp_path, progress=False)
     for dataset, judged in (("digits", {"mse", "alcl_kappa"}), ("digits_rgb", {"mse", "gcl", "alcl_kappa"})):

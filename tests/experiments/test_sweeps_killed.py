@@ -22,21 +22,21 @@ KILLS = 250 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 25
 SCRIPT = """
 import json, os, random, resource, signal, sys, time, traceback, warnings
 import torch
-from alcl import configs, experiments, records
-from alcl.experiments import method_run, sweep
-from alcl.models import make_model
-from alcl.records import RecordStore
+from alcl.experiments import configs, reconstruction, records
+from alcl.experiments.reconstruction import method_run, sweep
+from alcl.experiments.models import make_model
+from alcl.experiments.records import RecordStore
 torch.set_num_threads(1)
 warnings.simplefilter("ignore")
-experiments._load("digits")
+reconstruction._load("digits")
 configs.commit()
 folder, kills = sys.argv[1], int(sys.argv[2])
 small = dict(epochs=1, n_train=128, n_validation=32, n_test=32)
 RUNS = [method_run(m, "digits", "high", seed, **small) for seed in range(8) for m in ("mse", "alcl", "cauchy")]
 
 # What a run imports when it comes to it, imported here: else each sweep would be killed at its imports.
-task = experiments.make_task(RUNS[0])
-experiments.evaluate(make_model("mlp", task.train_inputs.shape[1:], hidden=8, code=4, seed=0), task)
+task = reconstruction.make_task(RUNS[0])
+reconstruction.evaluate(make_model("mlp", task.train_inputs.shape[1:], hidden=8, code=4, seed=0), task)
 
 # Records are written a few bytes at a time, as a kernel may, so that a kill can fall inside a line.
 write = os.write
@@ -170,8 +170,8 @@ WITH_WORKERS = """
 import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
 from collections import namedtuple
-from alcl import sweeps
-from alcl.records import RecordStore
+from alcl.experiments import sweeps
+from alcl.experiments.records import RecordStore
 
 sweeps._IDLE = 10**6  # so that workers which end do so for another reason
 class Config(namedtuple("Config", "number")):

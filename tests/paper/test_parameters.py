@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 
-import alcl.parameters
+import alcl.paper.parameters
 import nbformat
 import papermill
 import pytest
