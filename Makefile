@@ -78,12 +78,12 @@ IF_CHANGED = @$(PY) notebooks/if_changed.py $@ $(filter-out FORCE,$^) --
 FORCE:
 .PRECIOUS: %.ipynb README.md $(COSTS)
 
-notebooks/%.ipynb: notebooks/%.py FORCE | $(READY)
+notebooks/%.ipynb: notebooks/%.py notebooks/execute.py FORCE | $(READY)
 	$(IF_CHANGED) $(PY) notebooks/execute.py $<
 $(READERS): $(RUNS)
 $(CLAIMS): $(filter-out $(CLAIMS),$(EXECUTED)) $(COSTS)
 
-$(COSTS): alcl/paper/bench.py $(RUNS) FORCE | $(READY)
+$(COSTS): alcl/paper/bench.py $(filter %/bench.json,$(RUNS)) FORCE | $(READY)
 	$(IF_CHANGED) $(PY) -m alcl.paper.bench --draw
 
 README.md: alcl/paper/readme.py $(EXECUTED) $(COSTS) $(RUNS) $(wildcard paper_figures/*.csv) FORCE | $(READY)

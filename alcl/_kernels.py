@@ -19,7 +19,8 @@ tests/test_kernels.py.
 
 Accuracy, measured there against 50-digit arithmetic. Values and gradients are finite for every finite residual and
 alpha >= 1. (For alpha < 1 the slope has no bound as e -> 0. It is 0 at 0, and may overflow where |e| is less than
-kappa alpha times the smallest normal number.) With eps the machine epsilon of the dtype and
+kappa alpha times the smallest normal number; a subnormal |e| counts as that number where the slope is divided by it.)
+With eps the machine epsilon of the dtype and
 c = 1 + alpha (|log|e|| + |log beta|), which is how far the rounding of the logarithms is magnified in t, the error is
 at most
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 import math
 import sys
@@ -19,9 +18,9 @@ from .distributions import log_normalizer_in_numbers
 from .functional import _at_least_float32, _check_reduction, _finish, _pair
 
 NONFINITE = ("raise", "propagate")
-# Forward passes in training mode, without a single optimizer step on the loss parameters, after which we warn.
+# Backward passes in training mode, without a single optimizer step on the loss parameters, after which we warn.
 PATIENCE = 200
-# Once in so many forward passes we look whether a scale sits at its floor: within 5 % of it, three times running.
+# Once in so many backward passes we look whether a scale sits at its floor: within 5 % of it, three times running.
 LOOK_EVERY, LOOKS, AT_FLOOR = 100, 3, 0.05
 
 
@@ -136,7 +135,8 @@ class ResidualLoss(nn.Module):
 
     def _again(self, input: Tensor, target: Tensor, *raw: Tensor) -> Tensor:
         """The reduced loss in differentiable operations, at given raw parameters."""
-        twin = copy.copy(self)
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
         twin._parameters = dict(zip(self._parameters, raw, strict=True))
         residual = input - target
         return _finish(*twin._terms(residual), residual, self.reduction)
@@ -157,6 +157,8 @@ class AdaptiveLoss(ResidualLoss):
     gradients of its parameters.
     """
 
+    parameter_shape = torch.Size()
+
     def __new__(cls, *args: Any, **options: Any) -> AdaptiveLoss:
         self = super().__new__(cls)
         keep = [x.detach().clone() if isinstance(x, Tensor) else x for x in (*args, *options.values())]
@@ -165,8 +167,7 @@ class AdaptiveLoss(ResidualLoss):
 
     def __init__(self, reduction: str = "mean", nonfinite: str = "raise"):
         super().__init__(reduction, nonfinite)
-        self._hooked = False  # whether gradients are counted
-        self._start_watching()
+        self.__dict__.update(_NOTHING_SEEN)
 
     def _store(self, name: str, value: Tensor, floor: float | Tensor | None) -> None:
         """Keep `value`: fixed where `floor` is None, else learned above it."""
@@ -182,6 +183,17 @@ class AdaptiveLoss(ResidualLoss):
         if raw is None:
             return _at_least_float32(self._buffers[f"fixed_{name}"])
         return floor + kernels.softplus(_at_least_float32(raw))
+
+    def _check_shape(self, residual: Tensor) -> None:
+        own, given = tuple(self.parameter_shape), tuple(residual.shape)
+        fits = len(own) <= len(given)
+        for i in range(-min(len(own), len(given)), 0):  # a plain loop, which every torch.compile takes
+            fits = fits and own[i] in (1, given[i])
+        if not fits:
+            raise ValueError(
+                f"parameter_shape={own} must broadcast against the input without enlarging it; "
+                f"got an input of shape {given}"
+            )
 
     def _number(self, name: str, floor: float) -> tuple[float, float]:
         """`_value` of a scalar as a number, and its derivative in the raw parameter (0 where it is fixed)."""
@@ -226,78 +238,85 @@ class AdaptiveLoss(ResidualLoss):
         with torch.device("cpu"):
             fresh = type(self)(*args, **options)
         self.load_state_dict(fresh.state_dict())
-        self._start_watching()
-
-    def _apply(self, fn, recurse=True):
-        self._start_watching()  # another type or device: nothing to compare with
-        return super()._apply(fn, recurse)
+        self.__dict__.update(_NOTHING_SEEN)
 
     def __getstate__(self):
-        return {**self.__dict__, **_NOTHING_SEEN, "_hooked": False}  # a copy, or another process, counts afresh
+        return {**self.__dict__, **_NOTHING_SEEN}  # a copy, or another process, counts afresh
 
     # -- warnings ------------------------------------------------------------------------------------------
 
+    # Passes are counted where a gradient arrives at a parameter: a compiled forward pass runs no code of ours.
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        super().register_parameter(name, param)
+        self._count_gradients(param)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._count_gradients(*self._parameters.values())
+
+    def _apply(self, fn, recurse=True):
+        before = list(self._parameters.values())
+        super()._apply(fn, recurse)
+        self.__dict__.update(_NOTHING_SEEN)  # another type or device: nothing to compare with
+        self._count_gradients(*(p for p, old in zip(self._parameters.values(), before, strict=True) if p is not old))
+        return self
+
+    def _count_gradients(self, *parameters: nn.Parameter | None) -> None:
+        this = weakref.ref(self)
+
+        def arrived(parameter: Tensor) -> None:
+            criterion = this()
+            if criterion is not None and criterion.training:
+                criterion._watch(parameter)
+
+        for parameter in parameters:
+            if parameter is not None and parameter.requires_grad:
+                parameter.register_post_accumulate_grad_hook(arrived)
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        if self.training and torch.is_grad_enabled():
-            if torch.compiler.is_compiling():
-                self._watch_gradients()
-            else:
-                self._watch(level=5)  # the caller's line: above are nn.Module's two
+        if not torch.compiler.is_compiling() and not self._begun and self.training and torch.is_grad_enabled():
+            self._begun = True
+            self._warn(self._not_shared(), level=5)  # the caller's line: above are nn.Module's two
         return super().forward(input, target)
 
-    def _start_watching(self) -> None:
-        self.__dict__.update(_NOTHING_SEEN)
-
-    @torch.compiler.assume_constant_result
-    def _watch_gradients(self) -> bool:
-        """What `_watch` needs where a compiled graph is all that runs: called once, while the graph is traced, it has
-        gradients counted as they arrive."""
+    def _watch(self, parameter: Tensor) -> None:
+        """Count a backward pass, and warn where what is learned cannot be what is meant."""
         learnable = self._learnable()
-        if learnable and not self._hooked:
-            this = weakref.ref(self)
-
-            def arrived(_: Tensor) -> None:
-                criterion = this()
-                if criterion is not None and criterion.training:
-                    criterion._watch(level=6)  # the line that calls backward
-
-            learnable[0].register_post_accumulate_grad_hook(arrived)
-            self._hooked = True
-        return True
-
-    def _learnable(self) -> list[nn.Parameter]:
-        # torch.func.functional_call puts plain tensors in their place, and no optimizer is to be expected.
-        return [p for p in self._parameters.values() if isinstance(p, nn.Parameter) and p.requires_grad]
-
-    def _watch(self, level: int) -> None:
-        """Count a step of training, and warn where what is learned cannot be what is meant."""
-        learnable = self._learnable()
-        if not learnable or learnable[0].is_meta:
+        if not learnable or parameter is not learnable[0]:  # once for all of them
             return
         self._passes += 1
         trouble = None
         if self._passes == 1:
             # Values, not version counters: fused optimizers, and those that write to p.data, leave the counters alone.
             self._first = [p.detach().clone() for p in learnable]
-            trouble = self._not_shared(learnable)
         elif self._passes == PATIENCE + 1:
             first, self._first = self._first, []
             if len(first) == len(learnable) and all(map(torch.equal, learnable, first)) and not _optimized(learnable):
                 trouble = (
-                    f"{PATIENCE} forward passes in training mode and its learnable parameters ({self._names()}) were "
+                    f"{PATIENCE} backward passes in training mode and its learnable parameters ({self._names()}) were "
                     "never updated. Give them to the optimizer, for example "
                     "torch.optim.Adam(alcl.optimizer_groups(model, criterion, lr=1e-3)), or fix them with learn=()."
                 )
         elif self._passes % LOOK_EVERY == 0 and self._looks < LOOKS:
             trouble = self._at_floor()
+        self._warn(trouble, level=7)  # the line that calls backward
+
+    def _warn(self, trouble: str | None, level: int) -> None:
         if trouble:
             warnings.warn(f"{type(self).__name__}: {trouble}", UserWarning, stacklevel=level)
+
+    def _learnable(self) -> list[nn.Parameter]:
+        # torch.func.functional_call puts plain tensors in their place, and no optimizer is to be expected.
+        return [
+            p for p in self._parameters.values() if isinstance(p, nn.Parameter) and p.requires_grad and not p.is_meta
+        ]
 
     def _names(self) -> str:
         return ", ".join(name.removeprefix("raw_") for name in self._parameters)
 
-    def _not_shared(self, learnable: Sequence[nn.Parameter]) -> str | None:
-        distributed = torch.distributed
+    def _not_shared(self) -> str | None:
+        distributed, learnable = torch.distributed, self._learnable()
         processes = distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
         if processes == 1 or all(map(_gradient_is_awaited, learnable)) or _sharded(self):
             return None
@@ -341,8 +360,9 @@ class AdaptiveLoss(ResidualLoss):
         return f"{values}, learn={tuple(learned)}, reduction={self.reduction!r}"
 
 
-#: What lies behind an adaptive loss's warnings: steps, the parameters' first values, times at the floor.
-_NOTHING_SEEN = {"_passes": 0, "_first": [], "_looks": 0}
+#: What lies behind an adaptive loss's warnings: whether it was called, backward passes, the parameters' values at the
+#: first of them, times at the floor.
+_NOTHING_SEEN = {"_begun": False, "_passes": 0, "_first": [], "_looks": 0}
 
 
 def _living(kind: type) -> list:
@@ -365,11 +385,12 @@ def _sharded(criterion: nn.Module) -> bool:
 def _gradient_is_awaited(parameter: nn.Parameter) -> bool:
     """Whether somebody waits for its gradient, as everything does that averages gradients between processes.
 
-    Hooks say so. DistributedDataParallel hooks into the node of the graph that accumulates the gradient, and keeps that
-    node alive, which before the first forward pass nothing else does: so a mark made on the node is still there when
-    the node is asked for again.
+    Hooks say so, beside our own. DistributedDataParallel hooks into the node of the graph that accumulates the gradient
+    and keeps that node alive, which before the first forward pass nothing else does: a mark that was made on the node
+    is then still there when the node is asked for again.
     """
-    if type(parameter) is not nn.Parameter or parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
+    hooks = len(parameter._backward_hooks or ()) + len(parameter._post_accumulate_grad_hooks or ())
+    if type(parameter) is not nn.Parameter or hooks > 1:
         return True
     torch.autograd.graph.get_gradient_edge(parameter).node.metadata["alcl"] = True
     return torch.autograd.graph.get_gradient_edge(parameter).node.metadata.pop("alcl", False)
@@ -449,15 +470,17 @@ def _positive(name: str, value: float) -> float:
     return number
 
 
-def _parameter(name: str, value, shape: torch.Size) -> Tensor:
-    dtype = torch.get_default_dtype()
+def _parameter(name: str, value, shape: torch.Size, any_number: bool = False) -> Tensor:
+    kind, dtype = "number" if any_number else "positive number", torch.get_default_dtype()
     try:  # numbers on the CPU, where they can be checked, whatever the default device is
         value = (
             value.detach().to(dtype) if isinstance(value, Tensor) else torch.as_tensor(value, dtype=dtype, device="cpu")
         )
     except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"{name} must be a positive number or a tensor of them; got {value!r}") from None
-    if _any(~(torch.isfinite(value) & (value > 0))):
+        raise ValueError(f"{name} must be a {kind} or a tensor of them; got {value!r}") from None
+    if any_number and _any(value.isnan()):
+        raise ValueError(f"{name} must be a number, or inf or -inf; got {_brief(value)}")
+    if not any_number and _any(~(torch.isfinite(value) & (value > 0))):
         raise ValueError(f"{name} must be positive and finite; got {_brief(value)}")
     try:
         return value.broadcast_to(shape).clone()

@@ -261,17 +261,6 @@ class ALCLoss(AdaptiveLoss):
         self._check_shape(residual)
         return _summed(kernels.LOG_CORRENTROPY, residual, self.alpha, self.beta, self.kappa)
 
-    def _check_shape(self, residual: Tensor) -> None:
-        own, given = tuple(self.parameter_shape), tuple(residual.shape)
-        fits = len(own) <= len(given)
-        for i in range(-min(len(own), len(given)), 0):  # a plain loop, which every torch.compile takes
-            fits = fits and own[i] in (1, given[i])
-        if not fits:
-            raise ValueError(
-                f"parameter_shape={own} must broadcast against the input without enlarging it; "
-                f"got an input of shape {given}"
-            )
-
     def log_normalizer(self) -> Tensor | None:
         return self._log_z(self.alpha, self.beta, self.kappa)
 

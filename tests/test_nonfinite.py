@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
-from alcl.base import NONFINITE
+from alcl.base import NONFINITE, AdaptiveLoss, ResidualLoss
 from alcl.catalogue import LOSSES, make_loss
 from alcl.experiments import reconstruction
 from alcl.experiments.training import fit
@@ -140,6 +140,52 @@ def test_a_poisoned_loss_parameter_is_named():
     criterion.raw_beta.data.fill_(math.nan)
     with pytest.raises(ValueError, match="ALCLoss: its parameter raw_beta is not finite"):
         criterion(*batch())
+
+
+# --- losses of one's own --------------------------------------------------------------------------------------------
+
+
+class Welsch(ResidualLoss):
+    """Bounded, and says nothing of it; at a residual of inf it is 1, at NaN as blind as it can be made."""
+
+    def rho(self, residual):
+        return 1 - torch.exp(-residual.square()).nan_to_num(0.0)
+
+
+class LearnedWelsch(AdaptiveLoss):
+    def __init__(self, reduction="mean"):
+        super().__init__(reduction)
+        self._store("scale", torch.tensor(1.0), 1e-3)
+
+    def rho(self, residual):
+        return 1 - torch.exp(-(residual / self._value("scale", self.scale_min)).square())
+
+
+@values
+@pytest.mark.parametrize("make", [Welsch, LearnedWelsch])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_a_bounded_loss_of_ones_own_need_not_know_of_the_check(make, reduction, value):
+    loss = make(reduction=reduction)
+    assert loss(*batch()).isfinite().all()
+    with pytest.raises(ValueError, match=MESSAGE.format("input")):
+        loss(*batch(value))
+    bad, good = batch(value)
+    with pytest.raises(ValueError, match=r"residuals must be finite; got 1 of "):
+        vmap(loss)(bad, good)
+
+
+@values
+@pytest.mark.parametrize("name", [name for name in LOSSES if not make_loss(name).bounded])
+def test_what_calls_itself_unbounded_is(name, value):
+    """A loss may say so only if its value tells of every residual that is not finite."""
+    assert not make_loss(name).rho(torch.tensor(value)).isfinite()
+
+
+def test_a_poisoned_parameter_of_a_bounded_loss_is_named():
+    loss = LearnedWelsch()
+    loss.raw_scale.data.fill_(math.nan)
+    with pytest.raises(ValueError, match="LearnedWelsch: its parameter raw_scale is not finite"):
+        loss(torch.zeros(3), torch.zeros(3))
 
 
 # --- where Python sees no numbers -----------------------------------------------------------------------------------

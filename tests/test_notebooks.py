@@ -560,7 +560,10 @@ def test_make_figures(workshop, tmp_path):
         os.utime(path)  # as a checkout does
     assert executed(make(workshop, "figures")) == []
 
+    (folder / "A1_more.py").touch()  # an appendix
     recipes = make(workshop, "-n", "figures").stdout.splitlines()
+    (folder / "A1_more.py").unlink()
+    assert any(line.endswith("execute.py notebooks/A1_more.py") for line in recipes)
     readers = {line.split()[2] for line in recipes if "records/a.jsonl" in line}
     assert readers >= {"notebooks/02_bad.ipynb", "README.md"}
     assert readers.isdisjoint({"notebooks/01_good.ipynb", "notebooks/03_figures.ipynb"})

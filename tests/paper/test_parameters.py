@@ -5,13 +5,13 @@ import shutil
 import sys
 import tempfile
 
-import alcl.paper.parameters
 import nbformat
 import papermill
 import pytest
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
+import alcl.paper.parameters
 from alcl.paper.parameters import check_parameters, checkout, figures_dir, overwriting, records_dir, refusal
 
 MODULE = alcl.paper.parameters.__file__
