@@ -41,6 +41,7 @@ check_parameters(["seed"], "03_adaptation")
 
 # %%
 import math
+import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -250,6 +251,7 @@ def descend(e, criterion, optimizer, steps):
     return torch.stack([criterion.alpha, criterion.beta]).detach()
 
 
+warnings.filterwarnings("ignore", "ALCLoss: beta has sunk")  # which is the subject here
 shapes = torch.tensor([1.5, 2.0, 3.0])
 zeros = torch.linspace(0, 0.8, 33)
 columns = torch.stack([torch.tensor(with_zeros(z)) for z in zeros.tolist()], 1)

@@ -44,7 +44,7 @@ positions = 90  # places of the outliers, for the largest bias
 # %%
 from alcl.paper.parameters import check_parameters
 
-check_parameters(["seed", "samples", "replications", "positions"])
+check_parameters(["seed", "samples", "replications", "positions"], "A1_joint_likelihood")
 
 # %%
 import itertools

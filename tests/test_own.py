@@ -252,7 +252,7 @@ def test_notebook_05_runs_with_both(tmp_path):
         [sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "shown only" in done.stdout
+    assert "Figures and the table are" in done.stdout
     assert re.search(r"^Welsch, mine +\d", done.stdout, re.MULTILINE)
     assert re.search(r"^smooth +\d", done.stdout, re.MULTILINE)
     assert not (tmp_path / "figures").exists()

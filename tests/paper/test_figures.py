@@ -352,14 +352,14 @@ def test_save_writes_both_files_and_an_entry(figure, folder):
 SCRIPT = """
 import matplotlib; matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from alcl import figures
+from alcl.paper import figures, manifest
 figures.use_theme()
 for name in ("fig02_b", "fig01_a"):
     figure, ax = plt.subplots()
     ax.plot([0, 1, 3], [1, 2, 0], **figures.style("alcl_kappa"))
     ax.set_title("$\\\\alpha$ and κ")
     figures.direct_label(ax)
-    figures.save(figure, name, notebook="01_x", parameters={"b": 1, "a": 2}, records={"s": {"x", "y", "z"}})
+    manifest.save(figure, name, notebook="01_x", parameters={"b": 1, "a": 2}, records={"s": {"x", "y", "z"}})
 """
 
 
@@ -478,9 +478,9 @@ def test_two_processes_saving_at_once_keep_both_entries(folder):
     """Tables, which are written as figures are and sooner drawn."""
     script = """
 import sys, pandas
-from alcl import figures
+from alcl.paper import figures, manifest
 for i in range(int(sys.argv[1]), int(sys.argv[1]) + 20):
-    figures.save_table(pandas.DataFrame({"a": [i]}), f"table{i}_x", notebook="01_x")
+    manifest.save_table(pandas.DataFrame({"a": [i]}), f"table{i}_x", notebook="01_x")
 """
     workers = [subprocess.Popen([sys.executable, "-c", script, start]) for start in ("10", "40")]
     assert [worker.wait() for worker in workers] == [0, 0]

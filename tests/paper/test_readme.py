@@ -15,6 +15,7 @@ def test_the_computed_parts_are_current():
 
 def test_a_stale_part_is_noticed_and_rewritten(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(readme, "blocks", lambda root: {"claims": "| fresh |"})
+    monkeypatch.setattr(readme, "PAGES", {"README.md": ("claims",)})
     path = tmp_path / "README.md"
     path.write_text("before\n<!-- claims:begin -->\n| stale |\n<!-- claims:end -->\nafter\n")
     assert readme.main(["--check"], root=tmp_path) == 1
