@@ -43,7 +43,6 @@ torch.set_num_threads(1)
 figures.use_theme()
 
 # %%
-# %%
 from alcl.comparators import BarronLoss, StudentTLoss
 from alcl.functional import alcl_loss, log_correntropy
 from alcl.influence import Influence, curvature, lipschitz, location_estimate, peak, tuning_constant, weight

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from alcl.losses import ALCLoss, StudentTLoss, optimizer_groups
+from alcl.comparators import StudentTLoss
+from alcl.losses import ALCLoss, optimizer_groups
 
 WORLD, STEPS = 2, 4
 pytestmark = pytest.mark.skipif(

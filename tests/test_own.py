@@ -255,4 +255,3 @@ def test_notebook_05_runs_with_both(tmp_path):
     assert "Figures and the table are" in done.stdout
     assert re.search(r"^Welsch, mine +\d", done.stdout, re.MULTILINE)
     assert re.search(r"^smooth +\d", done.stdout, re.MULTILINE)
-    assert not (tmp_path / "figures").exists()

@@ -310,11 +310,12 @@ def test_the_command_line_reports_one_line(tmp_path, monkeypatch, capsys):
 def test_run_as_a_module_the_work_is_done_under_the_modules_own_name(monkeypatch):
     # as "__main__" its classes cannot be unpickled in worker processes
     called = []
-    monkeypatch.setattr(protocol, "main", lambda: called.append(True) or 7)
+    monkeypatch.setattr("sys.argv", ["alcl.experiments", "--profile", "live"])
+    monkeypatch.setattr(protocol, "main", lambda given: called.append(given) or 7)
     with pytest.raises(SystemExit) as caught:
         runpy.run_module("alcl.experiments", run_name="__main__")
     assert caught.value.code == 7
-    assert called
+    assert called == [["--profile", "live"]]
 
 
 def test_an_audit_passes_what_repeats_and_fails_what_does_not():

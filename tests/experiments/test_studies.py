@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from alcl.catalogue import make_loss
 from alcl.experiments import protocol, reconstruction, studies
 from alcl.experiments.protocol import tuning_runs
 from alcl.experiments.reconstruction import METHODS, Run, method_run
@@ -60,7 +61,7 @@ def test_gcl_takes_its_setting_from_the_named_tuning(folder):
 
 def test_one_scale_a_channel_is_a_method_of_colour_images():
     assert reconstruction.method_of(method_run("alcl_channels", "digits_rgb", "low").config()) == "alcl_channels"
-    loss = protocol.make_loss(METHODS["alcl_channels"][0], **METHODS["alcl_channels"][1])
+    loss = make_loss(METHODS["alcl_channels"][0], **METHODS["alcl_channels"][1])
     assert loss.beta.shape == (3, 1, 1)
 
 
@@ -101,7 +102,7 @@ def test_a_study_that_fails_does_not_keep_the_others_from_being_run(folder, monk
 
     found = {"first": declared("mse"), "second": studies.Study(untuned, ("digits",)), "third": declared("l1")}
     monkeypatch.setattr(studies, "STUDIES", found)
-    monkeypatch.setattr(protocol, "run", breaks)
+    monkeypatch.setattr(reconstruction, "run", breaks)
     arguments = ["--studies", *found, "--datasets", "digits", "--records", str(folder)]
     assert studies.main(arguments) == 1
     error = capsys.readouterr().err
