@@ -12,17 +12,17 @@ and with h = t phi'(t) every first derivative is an elementary multiple of h:
 `Elementwise` returns phi for every residual; its backward is made of differentiable operations, so that second
 derivatives follow from it. `Summed` returns only the sum and computes the gradients in the same pass; asked for a
 second derivative it falls back to the formulas of `Elementwise`. Neither has a forward mode: torch.compile takes no
-Function that defines it, and forward mode over forward mode loses a Function's part without a word. Call them by
-`elementwise` and `summed`, which take `_plain` where forward mode is on (`torch.func.jvp`, `jacfwd`, `hessian`); so
-every transform of `torch.func` is served. Both are checked against plain autograd of the plain formula in
-tests/test_kernels.py.
+Function that defines it, and forward mode over forward mode loses a Function's part without a word, as a compiled
+jacrev over jacrev does. Call them by `elementwise` and `summed`, which take `_plain` in these cases, so that every
+transform of `torch.func` is served: `hessian`, `jacfwd`, `jvp` too. Both are checked against plain autograd of the
+plain formula in tests/test_kernels.py.
 
 Accuracy, measured there against 50-digit arithmetic. Values and gradients are finite for every finite residual and
 alpha >= 1. (For alpha < 1 the slope has no bound as e -> 0. It is 0 at 0, and may overflow where |e| is less than
 kappa alpha times the smallest normal number; a subnormal |e| counts as that number where the slope is divided by it.)
 With eps the machine epsilon of the dtype and
-c = 1 + alpha (|log|e|| + |log beta|), which is how far the rounding of the logarithms is magnified in t, the error is
-at most
+c = 1 + max(alpha, 1) (|log|e|| + |log beta|), which is how far the rounding of the logarithms is magnified in t, the
+error is at most
 
     2 eps c  relative to the truth: both values, and the log-correntropy gradients in e, beta and kappa;
     2 eps c  relative to the truth plus h: the log-correntropy gradient in alpha, which passes through 0 at |e| = beta;
@@ -69,19 +69,21 @@ _LOG2_OF_ZERO = -1e30
 
 def elementwise(kind: str, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor:
     """phi(|e/beta|^alpha) for every residual, differentiable in residual, alpha, beta and kappa."""
-    return (_plain if forward_mode() else Elementwise.apply)(kind, residual, alpha, beta, kappa)
+    return (_plain if _functions_fail() else Elementwise.apply)(kind, residual, alpha, beta, kappa)
 
 
 def summed(kind: str, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor:
     """The sum over all elements of phi(|e/beta|^alpha), differentiable in residual, alpha, beta and kappa."""
-    if forward_mode():
+    if _functions_fail():
         return _plain(kind, residual, alpha, beta, kappa).sum()
     return Summed.apply(kind, residual, alpha, beta, kappa)[0]
 
 
-def forward_mode() -> bool:
-    """Whether forward-mode derivatives are being taken."""
-    return not torch.compiler.is_compiling() and getattr(forward_ad, "_current_level", -1) >= 0
+def _functions_fail() -> bool:
+    """Whether derivatives are taken in which a Function has no part: forward mode, or a compiled torch.func."""
+    if torch.compiler.is_compiling():
+        return torch._C._are_functorch_transforms_active()
+    return getattr(forward_ad, "_current_level", -1) >= 0
 
 
 def _plain(kind: str, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor:
@@ -291,7 +293,7 @@ def numbers_can_be_read() -> bool:
         torch.compiler.is_compiling()
         or torch.jit.is_tracing()
         or torch._C._are_functorch_transforms_active()
-        or forward_mode()
+        or _functions_fail()
     )
 
 

@@ -80,7 +80,7 @@ class ResidualLoss(nn.Module):
                 return value
         residual = input - target
         if self.reduction == "none":
-            rho, log_z = self.rho(residual), self.log_normalizer()
+            rho, log_z = self._elements(residual)
             value = rho if log_z is None else rho + log_z
         else:
             value = _finish(*self._terms(residual), residual, self.reduction)
@@ -92,15 +92,15 @@ class ResidualLoss(nn.Module):
             torch._assert_async(residual.isfinite().all(), "residuals must be finite; some are inf or NaN")
             return value
         # Sums are finite only if all terms are; where finite terms overflow, the closer look finds nothing.
-        witness = value.detach().sum()
-        if self.bounded or value.ndim:
-            witness = witness + residual.detach().sum()
+        witness = residual.detach().sum() if self.bounded or value.ndim else value
+        if self.bounded and not value.ndim:
+            witness = witness + value.detach()  # the loss's own parameters may be what is not finite
         try:
             if not (witness.is_meta or math.isfinite(witness.item())):
                 self._explain(residual, input, target)
         except RuntimeError:  # no numbers: of a fake tensor; or under torch.func.vmap, which shows them to a Function
             if torch._C._are_functorch_transforms_active():
-                _Look.apply(witness, *(x.detach() for x in (residual, input, target)))
+                _Look.apply(*(x.detach() for x in (witness, residual, input, target)))
         return value
 
     def _explain(self, residual: Tensor, input: Tensor, target: Tensor) -> None:
@@ -112,6 +112,9 @@ class ResidualLoss(nn.Module):
                     f"{type(self).__name__}: its parameter {name} is not finite: {_brief(parameter)}. The "
                     "residuals are; look at the learning rate, or at what else writes to the loss's parameters"
                 )
+
+    def _elements(self, residual: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.rho(residual), self.log_normalizer()
 
     def _terms(self, residual: Tensor) -> tuple[Tensor, Tensor | None]:
         return self.rho_sum(residual), self.log_normalizer()
@@ -154,7 +157,7 @@ class AdaptiveLoss(ResidualLoss):
 
     In training mode it warns, once each: when its parameters are never updated and no optimizer holds them; when a
     learned scale sits at its floor; when several processes train (`torch.distributed`) and nothing averages the
-    gradients of its parameters.
+    gradients of its parameters. (The last is seen at the first forward pass, if that is not compiled.)
     """
 
     parameter_shape = torch.Size()
@@ -182,7 +185,11 @@ class AdaptiveLoss(ResidualLoss):
         raw = self._parameters.get(f"raw_{name}")
         if raw is None:
             return _at_least_float32(self._buffers[f"fixed_{name}"])
-        return floor + kernels.softplus(_at_least_float32(raw))
+        return floor + self._above(raw)
+
+    @staticmethod
+    def _above(raw: Tensor) -> Tensor:
+        return kernels.softplus(_at_least_float32(raw))
 
     def _check_shape(self, residual: Tensor) -> None:
         own, given = tuple(self.parameter_shape), tuple(residual.shape)
@@ -240,9 +247,6 @@ class AdaptiveLoss(ResidualLoss):
         self.load_state_dict(fresh.state_dict())
         self.__dict__.update(_NOTHING_SEEN)
 
-    def __getstate__(self):
-        return {**self.__dict__, **_NOTHING_SEEN}  # a copy, or another process, counts afresh
-
     # -- warnings ------------------------------------------------------------------------------------------
 
     # Passes are counted where a gradient arrives at a parameter: a compiled forward pass runs no code of ours.
@@ -252,7 +256,7 @@ class AdaptiveLoss(ResidualLoss):
         self._count_gradients(param)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__({**state, **_NOTHING_SEEN})  # a copy, or another process, counts afresh
         self._count_gradients(*self._parameters.values())
 
     def _apply(self, fn, recurse=True):
@@ -282,15 +286,19 @@ class AdaptiveLoss(ResidualLoss):
 
     def _watch(self, parameter: Tensor) -> None:
         """Count a backward pass, and warn where what is learned cannot be what is meant."""
-        learnable = self._learnable()
-        if not learnable or parameter is not learnable[0]:  # once for all of them
+        for first in self._parameters.values():
+            if first is not None and first.requires_grad:
+                break
+        if parameter is not first:  # once for all of them
             return
-        self._passes += 1
-        trouble = None
-        if self._passes == 1:
+        passes = self.__dict__["_passes"] = self._passes + 1  # past nn.Module's slow way of setting
+        if 1 < passes != PATIENCE + 1 and passes % LOOK_EVERY:
+            return
+        learnable, trouble = self._learnable(), None
+        if passes == 1:
             # Values, not version counters: fused optimizers, and those that write to p.data, leave the counters alone.
             self._first = [p.detach().clone() for p in learnable]
-        elif self._passes == PATIENCE + 1:
+        elif passes == PATIENCE + 1:
             first, self._first = self._first, []
             if len(first) == len(learnable) and all(map(torch.equal, learnable, first)) and not _optimized(learnable):
                 trouble = (
@@ -298,7 +306,7 @@ class AdaptiveLoss(ResidualLoss):
                     "never updated. Give them to the optimizer, for example "
                     "torch.optim.Adam(alcl.optimizer_groups(model, criterion, lr=1e-3)), or fix them with learn=()."
                 )
-        elif self._passes % LOOK_EVERY == 0 and self._looks < LOOKS:
+        elif self._looks < LOOKS:
             trouble = self._at_floor()
         self._warn(trouble, level=7)  # the line that calls backward
 
@@ -308,9 +316,8 @@ class AdaptiveLoss(ResidualLoss):
 
     def _learnable(self) -> list[nn.Parameter]:
         # torch.func.functional_call puts plain tensors in their place, and no optimizer is to be expected.
-        return [
-            p for p in self._parameters.values() if isinstance(p, nn.Parameter) and p.requires_grad and not p.is_meta
-        ]
+        own = self._parameters.values()
+        return [p for p in own if isinstance(p, nn.Parameter) and p.requires_grad and not p.is_meta]
 
     def _names(self) -> str:
         return ", ".join(name.removeprefix("raw_") for name in self._parameters)

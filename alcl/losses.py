@@ -231,16 +231,30 @@ class ALCLoss(AdaptiveLoss):
             0.0 if "kappa" in learn else None,
         )
 
-    def _alpha_floor(self) -> float | Tensor:
+    def _kappa_is_one(self) -> bool:
+        """Whether the fixed kappa is 1 everywhere, which makes log Z cheaper; False where a look would cost more."""
+        kappa = self._buffers.get("fixed_kappa")
+        if (
+            kappa is None
+            or kappa.device.type != "cpu"
+            or type(kappa) is not Tensor
+            or not kernels.numbers_can_be_read()
+        ):
+            return False
+        return kappa.item() == 1 if kappa.numel() == 1 else bool((kappa == 1).all())
+
+    def _alpha_floor(self, kappa_is_one: bool = False) -> float | Tensor:
         """alpha_min, raised to 1/kappa where kappa is fixed; from the kappa at hand, which may have been loaded."""
         if not self.normalized or "fixed_kappa" not in self._buffers:
             return self.alpha_min
+        if kappa_is_one:
+            return max(self.alpha_min, _HAIR)
         return (_HAIR / _at_least_float32(self._buffers["fixed_kappa"])).clamp(min=self.alpha_min)
 
     @property
     def alpha(self) -> Tensor:
         """Current shape, `parameter_shape`, differentiable."""
-        return self._value("alpha", self._alpha_floor())
+        return self._value("alpha", self._alpha_floor(self._kappa_is_one()))
 
     @property
     def beta(self) -> Tensor:
@@ -250,42 +264,51 @@ class ALCLoss(AdaptiveLoss):
     @property
     def kappa(self) -> Tensor:
         """Current tail weight, `parameter_shape`, differentiable."""
-        follows = self.normalized and "raw_kappa" in self._parameters
-        return self._value("kappa", _HAIR / self.alpha if follows else 0.0)
+        return self._kappa_above(self.alpha)
+
+    def _kappa_above(self, alpha: Tensor) -> Tensor:
+        return self._value("kappa", _HAIR / alpha if self.normalized and "raw_kappa" in self._parameters else 0.0)
 
     def rho(self, residual: Tensor) -> Tensor:
-        self._check_shape(residual)
-        return log_correntropy(residual, self.alpha, self.beta, self.kappa)
+        return self._elements(residual)[0]
 
     def rho_sum(self, residual: Tensor) -> Tensor:
-        self._check_shape(residual)
-        return _summed(kernels.LOG_CORRENTROPY, residual, self.alpha, self.beta, self.kappa)
+        return self._terms(residual)[0]
 
     def log_normalizer(self) -> Tensor | None:
-        return self._log_z(self.alpha, self.beta, self.kappa)
+        return self._current()[1]
 
-    def _log_z(self, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor | None:
-        if not self.normalized:
-            return None
-        return log_normalizer(alpha, beta, kappa, self._tail_index(alpha, kappa))
-
-    def _tail_index(self, alpha: Tensor, kappa: Tensor) -> Tensor | None:
-        """kappa alpha - 1 from what lies above the floors: near them the product has no digits left for it. None where
-        nothing is learned that it depends on."""
-        raw_alpha, raw_kappa = (self._parameters.get(name) for name in ("raw_alpha", "raw_kappa"))
-        if raw_kappa is not None:
-            return alpha * kernels.softplus(_at_least_float32(raw_kappa)) + (_HAIR - 1)
-        if raw_alpha is None:
-            return None
-        wide = kappa if kappa.device.type == "mps" else kappa.double()
-        at_floor = (wide * self.alpha_min - 1).clamp(min=_HAIR - 1).to(kappa.dtype)
-        return kappa * kernels.softplus(_at_least_float32(raw_alpha)) + at_floor
+    def _elements(self, residual: Tensor) -> tuple[Tensor, Tensor | None]:
+        self._check_shape(residual)
+        parameters, log_z = self._current()
+        return log_correntropy(residual, *parameters), log_z
 
     def _terms(self, residual: Tensor) -> tuple[Tensor, Tensor | None]:
         self._check_shape(residual)
-        alpha, beta, kappa = self.alpha, self.beta, self.kappa
-        rho_sum = _summed(kernels.LOG_CORRENTROPY, residual, alpha, beta, kappa)
-        return rho_sum, self._log_z(alpha, beta, kappa)
+        parameters, log_z = self._current()
+        return _summed(kernels.LOG_CORRENTROPY, residual, *parameters), log_z
+
+    def _current(self) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None]:
+        """alpha, beta and kappa, and log Z of them."""
+        kappa_is_one, raw_alpha = self._kappa_is_one(), self._parameters.get("raw_alpha")
+        if raw_alpha is None:
+            above, alpha = None, _at_least_float32(self._buffers["fixed_alpha"])
+        else:
+            above = self._above(raw_alpha)
+            alpha = self._alpha_floor(kappa_is_one) + above
+        beta, kappa = self.beta, self._kappa_above(alpha)
+        if not self.normalized:
+            return (alpha, beta, kappa), None
+        # kappa alpha - 1 from what lies above the floors: near them the product has no digits left for it.
+        tail_index = None
+        if "raw_kappa" in self._parameters:
+            tail_index = alpha * self._above(self._parameters["raw_kappa"]) + (_HAIR - 1)
+        elif above is not None and kappa_is_one:
+            tail_index = above + (max(self.alpha_min, _HAIR) - 1)
+        elif above is not None:
+            wide = kappa if kappa.device.type == "mps" else kappa.double()
+            tail_index = kappa * above + (wide * self.alpha_min - 1).clamp(min=_HAIR - 1).to(kappa.dtype)
+        return (alpha, beta, kappa), log_normalizer(alpha, beta, 1.0 if kappa_is_one else kappa, tail_index)
 
     def _setting(self) -> kernels.Setting | None:
         alpha_floor, fixed_kappa = self.alpha_min, self._buffers.get("fixed_kappa")

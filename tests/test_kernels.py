@@ -440,6 +440,23 @@ def test_forward_mode_of_the_older_interface(function, kind):
     torch.testing.assert_close(got, sum((g * t).sum() for g, t in zip(gradients, tangents, strict=True)))
 
 
+@functions
+@kinds
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_derivatives_by_torch_func_where_compiled(function, kind, backend):
+    """jacrev over jacrev of a Function once compiled to 0, and hessian did not compile."""
+    checks = torch.distributions.Distribution._validate_args
+    arguments = tuple(a.detach() for a in ordinary(SHAPES["vector"]))
+    f = direct(function, kind)
+    for derivative in (jacrev(f), jacrev(jacrev(f)), hessian(f), jacfwd(f)):
+        torch._dynamo.reset()
+        got = torch.compile(derivative, fullgraph=True, backend=backend)(*arguments)
+        torch.testing.assert_close(got, derivative(*arguments), rtol=1e-12, atol=1e-14)
+        assert got.abs().sum() > 0
+    torch._dynamo.reset()
+    torch.distributions.Distribution.set_default_validate_args(checks)  # the compiler switches them off for good
+
+
 # --- vmap -----------------------------------------------------------------------------------------------------------
 
 SUBSETS = [s for n in range(1, 5) for s in itertools.combinations(range(4), n)]
