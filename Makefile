@@ -111,14 +111,17 @@ test-deep: $(READY)  ## the property tests with 10,000 examples each (hours)
 
 # The lower ends of pyproject's ranges, and what is needed to test with, which may be new.
 OLDEST := .venv-oldest
-LIBRARY := $(filter-out $(addprefix tests/test_,notebooks.py manifest.py environment.py readme.py theorems%),$(wildcard tests/test_*.py))
+LIBRARY := $(filter-out %/test_notebooks.py %/test_manifest.py %/test_environment.py %/test_readme.py %/test_theorems%,\
+  $(wildcard tests/test_*.py tests/*/test_*.py))
+NEW := jupyter jupytext papermill nbval mpmath sympy
 oldest:
-	@sed -n '/^dependencies = \[/,/^\]/s/.*"\([a-z-]*\)>=\([0-9.]*\)".*/\1==\2/p' pyproject.toml
+	@sed -n -e '/^dependencies = \[/,/^\]/p' -e '/^companion = \[/,/^\]/p' pyproject.toml \
+	  | sed -n 's/.*"\([a-z-]*\)>=\([0-9.]*\)".*/\1==\2/p' | grep -vE '^($(subst $() ,|,$(NEW)))='
 
 test-oldest:  ## the tests of alcl with the oldest supported dependencies (PYTHON=, 3.10 to 3.12), in an environment of its own
 	"$(PYTHON)" -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check $$($(MAKE) --silent oldest) \
-	  pytest hypothesis mpmath sympy packaging nbformat nbclient jupytext papermill ipykernel
+	  pytest hypothesis $(NEW) packaging
 	$(OLDEST)/bin/python -m pip check
 	OMP_NUM_THREADS=1 PYTHONPATH="$(CURDIR)" $(OLDEST)/bin/python -m pytest -p no:cacheprovider $(LIBRARY)
 
@@ -132,7 +135,7 @@ check: $(READY)  ## lint, format, pip check, pairing of notebooks
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m pip check
-	$(PY) -m pytest -q tests/test_notebooks.py tests/test_manifest.py tests/test_environment.py
+	$(PY) -m pytest -q tests/test_notebooks.py tests/paper/test_manifest.py tests/test_environment.py
 
 audit: $(READY)  ## rerun a random sample of the embedded records and compare (N=10 SEED=0 PROFILE=embedded)
 	$(PY) -m alcl.experiments --profile $(if $(filter live,$(PROFILE)),embedded,$(PROFILE)) --records $(RECORDS) --audit $(or $(N),10) --seed $(or $(SEED),0)

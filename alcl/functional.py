@@ -1,6 +1,7 @@
-"""The losses as functions of tensors: elementwise functions of the residual, and forms with the signature of
-`torch.nn.functional.mse_loss`. They keep no state, and do not look for residuals that are
-inf or NaN: see `alcl.losses`."""
+"""The losses as functions: elementwise ones of the residual, and forms with the signature of `nn.functional.mse_loss`.
+
+They keep no state, and do not look for residuals that are inf or NaN: see `alcl.losses`.
+"""
 
 from __future__ import annotations
 

@@ -274,7 +274,7 @@ print("every notebook is linked above")
 #
 # A claim about the loss is settled by theorems, a claim about results by the recorded runs, under rules that were fixed
 # before the runs were made (`alcl/paper/claims.json`, `alcl.paper.claims.claims_ledger`). The verdicts are computed, in
-# [notebook 07](07_figures.ipynb) and in the README.
+# [notebook 07](07_figures.ipynb) and on [a page of their own](ledger.md).
 
 # %%
 from alcl.paper.claims import load_claims

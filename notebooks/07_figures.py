@@ -211,5 +211,5 @@ with pd.option_context("display.max_rows", None, "display.max_colwidth", None):
 # ## What to take away
 #
 # - The ledger of Section 3 is the project's answer to the abstract; `paper_figures/table07_claims.csv` holds it as
-#   data, and the README shows it.
+#   data, and [a page of its own](ledger.md) shows it; the README has its main rows.
 # - It changes when records are added, and only then.

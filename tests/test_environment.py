@@ -127,8 +127,11 @@ def test_make_oldest_names_the_lower_end_of_every_direct_dependency():
     pinned = subprocess.run(["make", "--silent", "oldest"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     oldest = {pin.name: str(pin.specifier)[2:] for pin in map(Requirement, pinned.split())}
     lower = {}
-    for text in PROJECT["dependencies"]:
+    new = {"jupyter", "jupytext", "papermill", "nbval", "mpmath", "sympy"}  # what it is tested with may be new
+    for text in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["companion"]):
         requirement = Requirement(text)
+        if requirement.name in new:
+            continue
         lower[requirement.name] = next(each.version for each in requirement.specifier if each.operator == ">=")
     assert oldest == lower
 

@@ -1,4 +1,10 @@
-"""TODO doc."""
+"""The experiment, contaminated-target reconstruction: a frozen `Run` and `run(config) -> record`.
+
+    y = noise(x), not clipped; the network sees clamp(y, -1, 2) and is trained to reproduce y. Clean images and labels
+    appear in evaluation only (and in tuning GCL, in its favour). So the loss alone decides what is signal.
+
+What is run with it, GCL's tuning and the profiles, is in `alcl.experiments.protocol`.
+"""
 
 from __future__ import annotations
 

@@ -34,11 +34,12 @@ from .bench import summary
 from .choices import choices_markdown
 from .claims import claims_ledger, ledger_markdown, theorem_index
 from .figures import LABELS
+from .reading import reading
 
 SIDES = ["ahead", "unresolved", "behind"]
 #: Every page with computed parts, and which.
 PAGES = {
-    "README.md": ("verdict",),
+    "README.md": ("verdict", "reading"),
     "notebooks/ledger.md": ("claims", "headline"),
     "notebooks/choices.md": ("choices",),
     "notebooks/studies.md": ("studies", "neighbours"),
@@ -54,6 +55,20 @@ VERDICT = {
     "5": "up to +4.75 % accuracy, gray",
     "6": "up to +4.51 % accuracy, RGB",
 }
+#: What a reader does in each notebook, for the README.
+READING = {
+    "00_start_here": "see the problem in one picture, the loss in ten lines",
+    "01_likelihood": "derive the loss from correntropy, prove its density",
+    "02_influence": 'prove what "bounded and redescending" means',
+    "03_adaptation": "see what joint learning is, and both ways it fails",
+    "04_noise": "simulate the noise and check every distribution",
+    "05_training": "train all methods on one data set at one level",
+    "06_benchmark": "compare methods over the records, with intervals and tests",
+    "07_figures": "find the final figures and the verdict on every claim",
+    "08_label_noise": "meet a neighbour: losses for wrong labels",
+    "09_input_noise": "meet another: noisy inputs, curvature; ALCL on regression",
+    "10_beyond": "go past the paper: drift, channels, ablations, unseen noise",
+}
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -67,6 +82,7 @@ def blocks(root: Path = ROOT) -> dict[str, str]:
     return {
         "headline": "\n".join([headline(frame), one_setting(single_settings(records)), repaired(frame), others(frame)]),
         "verdict": verdict(ledger),
+        "reading": reading_order(root),
         "claims": ledger_markdown(ledger),
         "studies": studies(root / "paper_figures"),
         "neighbours": neighbours(root / "paper_figures"),
@@ -83,6 +99,14 @@ def verdict(ledger: pd.DataFrame) -> str:
         if row.kind == "theorem":
             found = row.missing.partition(";")[0] or found
         lines.append(f"| {VERDICT[row.id]} | {found} | **{row.verdict}** |")
+    return "\n".join(lines)
+
+
+def reading_order(root: Path) -> str:
+    """The main line and what follows it, a row each, with the minutes that `alcl.paper.reading` counts."""
+    minutes = {part.name: part.minutes for part in reading(root)}
+    lines = ["| notebook | you will | minutes |", "|---|---|---|"]
+    lines += [f"| [{name}](notebooks/{name}.ipynb) | {what} | {minutes[name]:.0f} |" for name, what in READING.items()]
     return "\n".join(lines)
 
 

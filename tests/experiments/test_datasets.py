@@ -1,4 +1,4 @@
-"""embedded sets pinned, mirrors validated, torchvision's formats read, the network left alone."""
+"""Embedded sets pinned, mirrors validated, torchvision's formats read, the network left alone."""
 
 import gzip
 import hashlib

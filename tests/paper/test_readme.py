@@ -2,10 +2,14 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
 
+from alcl.experiments.analysis import benchmark_frame, paired_differences
+from alcl.experiments.protocol import BENCHMARK, study_store
 from alcl.paper import readme
 
 
@@ -28,6 +32,68 @@ def test_a_stale_part_is_noticed_and_rewritten(tmp_path, monkeypatch, capsys):
 def test_missing_markers_are_an_error():
     with pytest.raises(ValueError, match="claims:begin"):
         readme.rendered("nothing here", {"claims": "x"})
+
+
+def test_the_readme_is_one_screen():
+    assert len((readme.ROOT / "README.md").read_bytes()) <= 8 * 1024
+
+
+def test_the_first_example_prints_what_the_text_says():
+    text = (readme.ROOT / "README.md").read_text("utf-8")
+    example = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
+    done = subprocess.run([sys.executable, "-c", example], cwd=readme.ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = re.search(r"prints an error of (\S+) for MSE and (\S+) for ALCL", text).groups()
+    printed = re.findall(r"(?:MSE: |ALCL:) (\S+)", done.stdout)
+    assert tuple(f"{float(x):.2f}" for x in printed) == said
+
+
+def test_what_is_said_of_when_not_to_use_it():
+    records = [r for name in BENCHMARK for r in study_store(readme.ROOT / "paper_figures" / "records", name).read()]
+    frame = benchmark_frame(records)
+
+    def behind(rival, measure, **where):
+        """How many conditions lie surely behind, of how many."""
+        table = paired_differences(frame, "alcl", rival, measure)
+        for column, value in where.items():
+            table = table[table[column] == value]
+        return (table["high"] < 0).sum(), len(table)
+
+    # little noise: MSE reconstructs MNIST better; extreme: tuned correntropy reconstructs better, everywhere
+    assert [behind("mse", "psnr", dataset="mnist", level=level) for level in ("none", "low")] == [(1, 1), (1, 1)]
+    assert behind("gcl", "psnr", level="extreme") == (4, 4)
+    # Huber and tuned correntropy: mostly not surely behind, in accuracy
+    for rival in ("huber", "gcl"):
+        table = paired_differences(frame, "alcl", rival, "accuracy")
+        assert (table["low"] > 0).sum() < len(table) / 2
+    # learning never surely gained accuracy over the loss frozen at its start
+    counts = pd.read_csv(readme.ROOT / "paper_figures" / "table10_counts.csv")
+    frozen = counts[(counts["method"] == "alcl_frozen") & (counts["measure"] == "accuracy")]
+    assert len(frozen)
+    assert (frozen["ahead"] == 0).all()
+
+
+def test_the_verdict_has_the_main_rows_in_few_words():
+    names = ["id", "claim", "kind", "evidence", "result", "verdict", "missing", "embedded", "embedded_verdict"]
+    rows = [
+        ["1", "A", "theorem", "", "proved in 01", "proved", "", "", ""],
+        ["3", "B", "theorem", "", "proved in 02", "partly", "only if symmetric; and more", "", ""],
+        [
+            "4a",
+            "C",
+            "study",
+            "",
+            "mean +1 points [0, 2]; for 1 of 2, undecided 1 of 2 (mnist/low)",
+            "partly",
+            "",
+            "",
+            "",
+        ],
+    ]
+    assert readme.verdict(pd.DataFrame(rows, columns=names)).splitlines()[2:] == [
+        "| influence bounded and redescending | only if symmetric | **partly** |",
+        "| accuracy above that of MSE | mean +1 points [0, 2]; for 1 of 2, undecided 1 of 2 | **partly** |",
+    ]
 
 
 def test_the_reading_order_names_every_notebook():
