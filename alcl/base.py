@@ -214,10 +214,11 @@ class AdaptiveLoss(ResidualLoss):
     # -- state ---------------------------------------------------------------------------------------------
 
     def _floors(self) -> dict[str, float]:
-        return {name: value for name, value in sorted(vars(self).items()) if name.endswith("_min")}
+        bounds = sorted((name, value) for name, value in vars(self).items() if name.endswith(("_min", "_max")))
+        return {name: value for name, value in bounds if value is not None}
 
     def get_extra_state(self) -> Tensor:
-        """The floors in alphabetical order, as the bits of double precision: no device and no cast rounds those."""
+        """The floors (and caps) in alphabetical order, as bits of double precision: no device, no cast rounds those."""
         return torch.tensor(list(self._floors().values()), dtype=torch.float64, device="cpu").view(torch.int64)
 
     def set_extra_state(self, state: Tensor) -> None:

@@ -33,6 +33,7 @@ from .base import (
     _check_parameter_shape,
     _in_numbers,
     _parameter,
+    _placed,
     _positive,
 )
 from .distributions import log_normalizer
@@ -172,7 +173,9 @@ class ALCLoss(AdaptiveLoss):
         alpha_min: floor of a learned alpha (raised to 1/kappa where kappa is fixed and larger is needed). At 1 the
             influence stays bounded.
         beta_min: floor of a learned beta: gradients are bounded by kappa alpha / beta_min, and it stops the collapse
-            that too many exactly zero residuals cause (Theorem A4). Both floors belong to the state (`AdaptiveLoss`).
+            that too many exactly zero residuals cause (Theorem A4). Floors and cap belong to the state.
+        alpha_max: cap of a learned alpha, or None. A learned shape buys efficiency with bias: under one-sided
+            contamination it runs away (appendix A1, maximum bias), and a cap of 2 or 3 limits that.
         reduction: "mean", "sum" or "none".
         normalized: False leaves log Z out. Then a learned beta grows without bound; for fixed alpha and beta the
             gradients are the same.
@@ -196,6 +199,7 @@ class ALCLoss(AdaptiveLoss):
         reduction: str = "mean",
         normalized: bool = True,
         nonfinite: str = "raise",
+        alpha_max: float | None = None,
     ):
         super().__init__(reduction, nonfinite)
         learn = _check_learn(learn, ("alpha", "beta", "kappa"))
@@ -220,9 +224,17 @@ class ALCLoss(AdaptiveLoss):
             raise ValueError(f"beta must exceed beta_min={beta_min:g} when it is learned; got beta={_brief(beta)}")
         if normalized and "kappa" in learn and _any(kappa * alpha <= _HAIR):
             raise ValueError(f"kappa must exceed 1/alpha by 1e-6 of it when it is learned; got kappa={_brief(kappa)}")
-        self.alpha_min, self.beta_min = alpha_min, beta_min
+        self.alpha_min, self.beta_min, self.alpha_max = alpha_min, beta_min, None
+        if alpha_max is not None and "alpha" in learn:
+            self.alpha_max = _positive("alpha_max", alpha_max)
+            if _any(alpha >= self.alpha_max):
+                raise ValueError(f"alpha_max={alpha_max:g} must exceed the initial alpha; got alpha={_brief(alpha)}")
         self.parameter_shape, self.normalized = shape, bool(normalized)
         self._store("alpha", alpha, floor if "alpha" in learn else None)
+        if self.alpha_max is not None:
+            # alpha = floor + width sigmoid(raw)
+            above, width = alpha - floor, self.alpha_max - floor
+            self.raw_alpha.data = _placed(torch.log(above) - torch.log(width - above))
         self._store("beta", beta, self.beta_min if "beta" in learn else None)
         # kappa = 1/alpha + q, q > 0, so that every reachable value is a density (no 1/alpha without normaliser).
         self._store(
@@ -254,7 +266,16 @@ class ALCLoss(AdaptiveLoss):
     @property
     def alpha(self) -> Tensor:
         """Current shape, `parameter_shape`, differentiable."""
-        return self._value("alpha", self._alpha_floor(self._kappa_is_one()))
+        floor = self._alpha_floor(self._kappa_is_one())
+        if self.alpha_max is None:
+            return self._value("alpha", floor)
+        return floor + self._alpha_above(self._parameters["raw_alpha"], floor)
+
+    def _alpha_above(self, raw: Tensor, floor: float | Tensor) -> Tensor:
+        """What a learned alpha has above its floor."""
+        if self.alpha_max is None:
+            return self._above(raw)
+        return (self.alpha_max - floor) * torch.sigmoid(_at_least_float32(raw))
 
     @property
     def beta(self) -> Tensor:
@@ -294,8 +315,9 @@ class ALCLoss(AdaptiveLoss):
         if raw_alpha is None:
             above, alpha = None, _at_least_float32(self._buffers["fixed_alpha"])
         else:
-            above = self._above(raw_alpha)
-            alpha = self._alpha_floor(kappa_is_one) + above
+            floor = self._alpha_floor(kappa_is_one)
+            above = self._alpha_above(raw_alpha, floor)
+            alpha = floor + above
         beta, kappa = self.beta, self._kappa_above(alpha)
         if not self.normalized:
             return (alpha, beta, kappa), None
@@ -316,6 +338,11 @@ class ALCLoss(AdaptiveLoss):
             kappa = fixed_kappa.item()
             alpha_floor = max(alpha_floor, _HAIR / kappa if kappa > 0 else math.inf)
         alpha, d_alpha = self._number("alpha", alpha_floor)
+        if self.alpha_max is not None:
+            raw, width = self._parameters["raw_alpha"].item(), self.alpha_max - alpha_floor
+            tail = math.exp(-abs(raw))
+            alpha = alpha_floor + width * (1.0 if raw >= 0 else tail) / (1 + tail)
+            d_alpha = width * tail / (1 + tail) ** 2
         beta, d_beta = self._number("beta", self.beta_min)
         gap = _HAIR / alpha if self.normalized else 0.0
         kappa, d_kappa = self._number("kappa", gap)

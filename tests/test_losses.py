@@ -840,9 +840,72 @@ def test_exact_zeros_drive_beta_to_its_floor_and_no_further():
     assert loss.beta.item() == pytest.approx(0.01, rel=0.05)
 
 
+@pytest.mark.parametrize("kappa", [1.0, 3.0, 0.6])
+@pytest.mark.parametrize("raw", [-1e10, -30.0, 0.0, 1.0, 30.0, 1e10])
+def test_a_capped_shape_stays_between_floor_and_cap(kappa, raw):
+    for reduction in REDUCTIONS:
+        loss = ALCLoss(alpha=1.8, kappa=kappa, alpha_max=3.0, reduction=reduction)
+        with torch.no_grad():
+            loss.raw_alpha.fill_(raw)
+        value = loss(*zero_target(torch.tensor([0.0, 0.3, -1e10]))).sum()
+        value.backward()
+        assert value.isfinite()
+        assert loss.raw_alpha.grad.isfinite()
+        assert 1 / kappa < loss.alpha.double() <= 3
+        assert loss.alpha >= 1
+
+
+@pytest.mark.parametrize("options", [{}, {"kappa": 2.0}, {"learn": ("alpha", "beta", "kappa")}, {"normalized": False}])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_a_capped_shape_has_the_right_value_and_gradients(options, reduction):
+    """Value against the uncapped loss with the shape put in; gradient in raw_alpha by central differences."""
+    loss = ALCLoss(1.7, 0.4, alpha_max=2.5, reduction=reduction, **options).double()
+    assert loss.alpha.item() == pytest.approx(1.7, abs=1e-6)  # it was made in single precision
+    e = torch.linspace(-4, 3, 29, dtype=F64)
+    with torch.no_grad():
+        loss.raw_alpha.add_(0.8)
+    plain = ALCLoss(
+        loss.alpha.detach(), 0.4, loss.kappa.detach(), (), reduction=reduction, normalized=loss.normalized
+    ).double()
+    for name in ("alpha", "beta", "kappa"):
+        getattr(plain, f"fixed_{name}").copy_(getattr(loss, name).detach())
+    torch.testing.assert_close(loss(*zero_target(e)).detach(), plain(*zero_target(e)), rtol=1e-12, atol=1e-12)
+    loss(*zero_target(e)).sum().backward()
+    values = []
+    for step in (1e-6, -2e-6):
+        with torch.no_grad():
+            loss.raw_alpha.add_(step)
+            values.append(loss(*zero_target(e)).sum().item())
+    assert loss.raw_alpha.grad.item() == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-6, abs=1e-8)
+
+
+def test_a_cap_stops_the_shape_where_it_would_run_away():
+    """Residuals with tails lighter than any power send the learned shape to infinity."""
+    e = torch.linspace(-1, 1, 999)
+    ends = {}
+    for cap in (None, 2.5):
+        loss = ALCLoss(alpha_max=cap)
+        optimizer = torch.optim.Adam(loss.parameters(), lr=0.1)
+        for _ in range(300):
+            optimizer.zero_grad()
+            loss(*zero_target(e)).backward()
+            optimizer.step()
+        ends[cap] = loss.alpha.item()
+    assert ends[None] > 5 > 2.5 > ends[2.5] > 2.3
+
+
+def test_a_cap_below_the_start_is_refused_before_anything_is_made():
+    with pytest.raises(ValueError, match=r"alpha_max=2 must exceed the initial alpha; got alpha=2"):
+        ALCLoss(alpha_max=2)
+    with pytest.raises(ValueError, match="alpha_max must be positive and finite"):
+        ALCLoss(alpha_max=math.inf)
+    assert ALCLoss(3.0, alpha_max=2.0, learn=("beta",)).alpha_max is None  # nothing to cap
+
+
 # --- state ----------------------------------------------------------------------------------------------------------
 
 OTHER_FLOORS = [
+    (partial(ALCLoss, alpha=1.5, alpha_max=4.0), partial(ALCLoss, alpha_min=1.4, alpha_max=2.5)),
     (partial(ALCLoss, alpha=1.5, beta=0.3), partial(ALCLoss, alpha_min=1.4, beta_min=0.2)),
     (partial(ALCLoss, kappa=0.8, alpha=1.7), partial(ALCLoss, kappa=3.0, alpha_min=0.5)),
     (
@@ -1736,7 +1799,7 @@ MUTANTS = [
     ("floor forgotten in what is shown", base, "parameters_come_back",
      "return floor + self._above(raw)", "return self._above(raw)"),
     ("floor forgotten", losses, "likelihoods",
-     "alpha = self._alpha_floor(kappa_is_one) + above", "alpha = above"),
+     "alpha = floor + above", "alpha = above"),
     ("kappa may reach 1/alpha", losses, "floors",
      "_HAIR = 1 + 1e-6", "_HAIR = 1"),
     ("kappa of Student's t", comparators, "likelihoods",
