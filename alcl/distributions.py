@@ -14,108 +14,25 @@ Work is done in ``log|e| - log(beta)``, so no power of a residual is ever formed
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
-from fractions import Fraction
-from numbers import Number
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy import optimize, special
+from scipy import optimize
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution, constraints, register_kl
 from torch.distributions.utils import broadcast_all
 from torch.nn import functional
+
+from ._density import Cdf, Quantile, log_density, log_normalizer, log_normalizer_in_numbers, log_ratio, tail_index_of
 
 __all__ = ["PARAMETERS", "GeneralizedT", "log_normalizer", "log_normalizer_in_numbers"]
 
 #: Order of the entries of ``GeneralizedT.score`` and ``GeneralizedT.fisher_information``.
 PARAMETERS = ("location", "alpha", "beta", "kappa")
-
-
-def _tail_index(alpha: Tensor, kappa: Tensor | float) -> Tensor:
-    """``kappa * alpha - 1`` to full relative accuracy, however close to zero.
-
-    The product is rounded before 1 is subtracted, so near ``kappa * alpha = 1`` the naive expression has no
-    correct digit. Dekker's exact product recovers what the rounding dropped. The correction is a constant to
-    autograd: the derivative of the exact product is already that of ``kappa * alpha``.
-    """
-    if isinstance(kappa, Number):
-        if kappa == 1:
-            return alpha - 1  # the paper's loss: exact, and no further work
-        kappa = torch.as_tensor(kappa, dtype=alpha.dtype, device=alpha.device)
-    product = kappa * alpha
-    digits = round(1 - math.log2(torch.finfo(product.dtype).eps))
-    splitter = 2.0 ** ((digits + 1) // 2) + 1
-    with torch.no_grad():
-        k, a = kappa.detach().to(product.dtype), alpha.detach().to(product.dtype)
-        k_high = k * splitter - (k * splitter - k)
-        a_high = a * splitter - (a * splitter - a)
-        k_low, a_low = k - k_high, a - a_high
-        dropped = ((k_high * a_high - product.detach()) + k_high * a_low + k_low * a_high) + k_low * a_low
-    return (product - 1) + dropped
-
-
-def log_normalizer(
-    alpha: Tensor | float, beta: Tensor | float, kappa: Tensor | float = 1.0, tail_index: Tensor | None = None
-) -> Tensor:
-    """``log Z``, the logarithm of the integral of ``(1 + |e/beta|^alpha)^(-kappa)`` over the real line.
-
-    ``log Z = log(2 beta / alpha) + log B(1/alpha, kappa - 1/alpha)`` (notebook 01, Theorem L3); for
-    ``kappa = 1`` it is ``log(2 pi beta / (alpha sin(pi/alpha)))``. It grows without bound as
-    ``kappa * alpha`` falls to 1, where the integral diverges; at and below 1 the value is ``+inf``.
-
-    Args:
-        alpha: shape, ``alpha > 0``.
-        beta: scale in the units of the residual, ``beta > 0``.
-        kappa: tail weight, ``kappa > 1/alpha``; a plain ``1.0`` takes the cheapest path.
-        tail_index: ``kappa * alpha - 1``, from whoever knows it to more digits than the product has.
-
-    Returns:
-        Tensor of the broadcast shape. Twice differentiable in all three arguments; made of elementwise
-        torch operations only, so that ``torch.compile(fullgraph=True)`` and ``torch.func.vmap`` take it.
-        For that reason values are not checked here: ``GeneralizedT`` and ``ALCLoss`` check theirs.
-
-    In float64 ``Z`` is good to 1e-10 for alpha in (1, 20], beta in [1e-4, 1e4], kappa in (1/alpha, 50]. In
-    float32 the difference of log-gammas costs about ``1e-7 * kappa * log(kappa)``.
-    """
-    tensors = [x for x in (alpha, beta, kappa) if isinstance(x, Tensor)]
-    reference = tensors[0] if tensors else torch.empty(())
-    alpha, beta = (
-        x if isinstance(x, Tensor) else torch.as_tensor(x, dtype=reference.dtype, device=reference.device)
-        for x in (alpha, beta)
-    )
-    b = (_tail_index(alpha, kappa) if tail_index is None else tail_index) / alpha
-    value = torch.log(2 * beta / alpha) + torch.lgamma(1 / alpha)
-    value = value + torch.where(b > 0, torch.lgamma(b), torch.inf)
-    if isinstance(kappa, Number):
-        return value if kappa == 1 else value - math.lgamma(kappa)
-    return value - torch.lgamma(kappa)
-
-
-def log_normalizer_in_numbers(
-    alpha: float, beta: float, kappa: float = 1.0
-) -> tuple[float, tuple[float, float, float]]:
-    """``log Z`` and its derivatives in alpha, beta, kappa, of plain numbers in double precision; see `log_normalizer`.
-
-    The derivatives are digamma functions: of B(1/alpha, kappa - 1/alpha) in its two arguments.
-    """
-    tail_index = kappa * alpha - 1
-    if tail_index < 1e-3:  # the product was rounded before 1 was taken from it
-        tail_index = float(Fraction(kappa) * Fraction(alpha) - 1)
-    a, b = 1 / alpha, tail_index / alpha
-    log_z = math.log(2 * beta / alpha) + math.lgamma(a) + math.lgamma(b) - math.lgamma(kappa)
-    tail = float(special.digamma(b))
-    return log_z, (-a + a * a * (tail - float(special.digamma(a))), 1 / beta, tail - float(special.digamma(kappa)))
-
-
-def _log_ratio(e: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
-    """``log|e/beta|`` and the mask of residuals to be treated as zero (there the logarithm is replaced by 0).
-
-    Subnormal residuals count as zero: their reciprocal overflows in the backward pass.
-    """
-    zero = e.abs() < torch.finfo(e.dtype).tiny
-    return torch.where(zero, torch.ones_like(e), e.abs()).log() - beta.log(), zero
 
 
 class GeneralizedT(Distribution):
@@ -157,7 +74,7 @@ class GeneralizedT(Distribution):
         kappa: Tensor | float = 1.0,
         validate_args: bool | None = None,
     ) -> None:
-        self.alpha, self.beta, self.kappa = broadcast_all(alpha, beta, kappa)
+        self.alpha, self.beta, self.kappa = map(_real, PARAMETERS[1:], broadcast_all(alpha, beta, kappa))
         # Not the class-wide default of torch.distributions: importing torch.compile's front end turns that off.
         checked = validate_args is not False
         if checked:
@@ -179,12 +96,18 @@ class GeneralizedT(Distribution):
     @property
     def tail_index(self) -> Tensor:
         """``kappa * alpha - 1``: ``P(|e| > t)`` falls like ``t^-tail_index``; moments below it are finite."""
-        return _tail_index(self.alpha, self.kappa)
+        return tail_index_of(self.alpha, self.kappa)
 
     @property
     def _beta_parameters(self) -> tuple[Tensor, Tensor]:
         """``a = 1/alpha`` and ``b = kappa - 1/alpha``, the law of ``v``."""
         return 1 / self.alpha, self.tail_index / self.alpha
+
+    def _sample(self, value: Tensor) -> Tensor:
+        value = _real("value", value)
+        if self._validate_args:
+            self._validate_sample(value)
+        return value
 
     # -- density -------------------------------------------------------------------------------------------
 
@@ -193,13 +116,8 @@ class GeneralizedT(Distribution):
 
         Gradients at ``e = 0`` are 0, the true value for ``alpha > 1``.
         """
-        if self._validate_args:
-            self._validate_sample(value)
-        log_u, zero = _log_ratio(value, self.beta)
-        # threshold: torch's default of 20 drops exp(-20) = 2e-9, which float64 can see
-        growth = functional.softplus(self.alpha * log_u, threshold=40)
-        growth = torch.where(zero, torch.zeros_like(growth), growth)
-        return -self.kappa * growth - log_normalizer(self.alpha, self.beta, self.kappa)
+        value = self._sample(value)
+        return log_density(value, self.alpha, self.beta, self.kappa)
 
     def score(self, value: Tensor) -> Tensor:
         """Derivatives of ``log_prob`` in (location, alpha, beta, kappa), in closed form.
@@ -210,9 +128,9 @@ class GeneralizedT(Distribution):
         Returns:
             Tensor of shape ``broadcast(value.shape, batch_shape) + (4,)``, ordered as ``PARAMETERS``.
         """
-        alpha, beta, kappa = self.alpha, self.beta, self.kappa
+        value, alpha, beta, kappa = _real("value", value), self.alpha, self.beta, self.kappa
         a, b = self._beta_parameters
-        log_u, zero = _log_ratio(value, beta)
+        log_u, zero = log_ratio(value, beta)
         logit = alpha * log_u
         v = torch.where(zero, torch.zeros_like(logit), torch.sigmoid(logit))
         growth = torch.where(zero, torch.zeros_like(logit), functional.softplus(logit, threshold=40))
@@ -231,15 +149,15 @@ class GeneralizedT(Distribution):
         Evaluated by ``scipy.special`` in float64 on the CPU, whatever the dtype and device. Differentiable
         in ``value`` and ``beta``; a gradient in ``alpha`` or ``kappa`` raises ``NotImplementedError``.
         """
-        if self._validate_args:
-            self._validate_sample(value)
-        return _Cdf.apply(value, self.alpha, self.beta, self.kappa)
+        value = self._sample(value)
+        return Cdf.apply(value, self.alpha, self.beta, self.kappa)
 
     def icdf(self, value: Tensor) -> Tensor:
         """Quantile function, for probabilities in [0, 1]; evaluated and differentiated as ``cdf`` is."""
+        value = _real("value", value)
         if self._validate_args and not bool(((value >= 0) & (value <= 1)).all()):
             raise ValueError("value must hold probabilities in [0, 1]")
-        return _Quantile.apply(value, self.alpha, self.beta, self.kappa)
+        return Quantile.apply(value, self.alpha, self.beta, self.kappa)
 
     def rsample(self, sample_shape: torch.Size | Sequence[int] = ()) -> Tensor:
         """Reparameterized draws of shape ``sample_shape + batch_shape`` from torch's global generator.
@@ -339,17 +257,20 @@ class GeneralizedT(Distribution):
         samples: Tensor,
         learn: Sequence[str] = ("alpha", "beta", "kappa"),
         *,
-        alpha: float = 2.0,
+        alpha: float | None = None,
         beta: float | None = None,
         kappa: float = 1.0,
         max_iterations: int = 100,
     ) -> GeneralizedT:
         """Maximum likelihood from residuals centred at zero, by Newton's method within a trust region.
 
+        It climbs from the values given and from the likeliest of a few others, and returns the higher maximum.
+
         Args:
             samples: finite residuals, any shape; converted to float64.
             learn: which of "alpha", "beta", "kappa" to estimate; the others stay at the values given.
-            alpha, beta, kappa: starting (or fixed) values; ``beta=None`` starts at the median ``|e|``.
+            alpha, beta, kappa: starting (or fixed) values; ``None`` is the median ``|e|`` for beta, and 2 for alpha, or
+                2/kappa where 2 is no legal start.
             max_iterations: steps allowed; ten is typical.
 
         Returns:
@@ -358,64 +279,71 @@ class GeneralizedT(Distribution):
 
         Raises:
             ValueError: bad samples, an unknown name in ``learn``, or an illegal starting value.
-            RuntimeError: no interior maximum was reached: tails as light as a generalized Gaussian's send
-                kappa to infinity, and too many exact zeros send beta to 0 (notebook 03).
+            RuntimeError: `max_iterations` steps were too few; or there is no interior maximum to be found: tails as
+                light as a generalized Gaussian's send kappa to infinity, too many exact zeros send beta to 0 (notebook
+                03).
         """
-        e, learned = _check_fit_input(samples, learn)
+        e, learned = _check_fit_input(samples, learn, max_iterations)
         unit = e[e != 0].abs().median()  # work at scale 1, and undo it at the end
+        if alpha is None:
+            alpha = 2 / kappa if "alpha" in learned and 0 < kappa <= 0.5 else 2.0
         initial = (alpha, unit if beta is None else beta, kappa)
         given = cls(*(torch.as_tensor(x, dtype=torch.float64) for x in initial), validate_args=True)
         if not learned:
             return given
         start = cls(given.alpha, given.beta / unit, given.kappa)
-        e = e / unit
-        index = [PARAMETERS.index(name) for name in learned]
-
-        def information(at: GeneralizedT) -> Tensor:  # in the coordinates of _at_coordinates
-            jacobian = _coordinate_jacobian(at, learned)
-            return jacobian.T @ at.fisher_information()[index][:, index] @ jacobian
-
-        def gradient(x: np.ndarray) -> np.ndarray:
-            at = _at_coordinates(start, learned, torch.as_tensor(x))
-            return -(_coordinate_jacobian(at, learned).T @ at.score(e).mean(0)[index]).numpy()
-
-        def loss(x: np.ndarray) -> float:
-            value = -float(_at_coordinates(start, learned, torch.as_tensor(x)).log_prob(e).mean())
-            return value if math.isfinite(value) else math.inf  # a wild trial step is refused
-
-        def hessian(x: np.ndarray) -> np.ndarray:
-            # Of the data, not its expectation: the Fisher information misleads where the model is wrong.
-            here, step = gradient(x), 1e-6
-            columns = [(gradient(x + shift) - here) / step for shift in step * np.eye(len(x))]
-            return (np.array(columns) + np.array(columns).T) / 2
-
-        with torch.no_grad(), np.errstate(all="ignore"):
-            x = optimize.minimize(
-                loss,
-                np.zeros(len(learned)),
-                jac=gradient,
-                hess=hessian,
-                method="trust-exact",
-                options={"gtol": 1e-8, "maxiter": max_iterations, "max_trust_radius": 4.0},
-            ).x
-            fitted = _at_coordinates(start, learned, torch.as_tensor(x))
-            # Judge by statistics, not by the optimiser's flag: interior, and a thousandth of a standard error
-            # from stationary.
-            far = [100.0 if name == "beta" else 15.0 for name in learned]
-            if (np.abs(x) < far).all():
-                left = torch.as_tensor(gradient(x))
-                newton_step = torch.linalg.pinv(information(fitted)) @ left
-                if len(e) * left @ newton_step < 1e-6:
-                    return cls(fitted.alpha, fitted.beta * unit, fitted.kappa)
-        raise RuntimeError(
-            "no interior maximum of the likelihood was reached (now at "
-            f"alpha={float(fitted.alpha):.4g}, beta={float(fitted.beta * unit):.4g}, "
-            f"kappa={float(fitted.kappa):.4g}): tails lighter than a power law send alpha or kappa to "
-            "infinity, many exact zeros send beta to 0; learn fewer parameters, or fix kappa"
+        climbs = [
+            _climb(e / unit, at, learned, max_iterations) for at in (start, _ranked_start(e / unit, start, learned))
+        ]
+        tops = [climb for climb in climbs if climb.interior]
+        if tops:
+            best = max(tops, key=lambda climb: climb.likelihood).at
+            return cls(best.alpha, best.beta * unit, best.kappa)
+        at = climbs[0].at
+        now = f"alpha={float(at.alpha):.4g}, beta={float(at.beta * unit):.4g}, kappa={float(at.kappa):.4g}"
+        why = (
+            "tails lighter than a power law send alpha or kappa to infinity, many exact zeros send beta to 0; learn "
+            "fewer parameters, or fix kappa"
         )
+        if any(climb.cut_short for climb in climbs):
+            raise RuntimeError(
+                f"max_iterations={max_iterations} steps did not reach a maximum of the likelihood (now at {now}): "
+                f"allow more; or there is no interior maximum: {why}"
+            )
+        raise RuntimeError(f"no interior maximum of the likelihood was reached (now at {now}): {why}")
+
+
+@register_kl(GeneralizedT, GeneralizedT)
+def _kl_divergence(p: GeneralizedT, q: GeneralizedT) -> Tensor:
+    """``-H(p) - E_p log q``, the expectation by the trapezoidal rule in the log-odds ``t = alpha_p log|e/beta_p|``.
+
+    Under p, ``t`` is the logit of a Beta(a, b) variate. With ``t = sinh(x)`` its density falls doubly exponentially, so
+    that the rule is good to about 1e-9 (float64) however heavy the tails; differentiable in all parameters.
+    """
+    alpha, beta, kappa, *other = torch.broadcast_tensors(p.alpha, p.beta, p.kappa, q.alpha, q.beta, q.kappa)
+    a, b = (x.expand_as(alpha).unsqueeze(-1) for x in p._beta_parameters)
+    with torch.no_grad():  # the density is below e^-50 of its peak outside
+        low, high = (torch.asinh(50 * (1 + 1 / x)) for x in (a, b))
+        x = -low + (low + high) * torch.linspace(0, 1, 6001, dtype=a.dtype, device=a.device)
+        t, step = torch.sinh(x), torch.cosh(x) * (low + high) / 6000
+    log_mass = -a * functional.softplus(-t, threshold=40) - b * functional.softplus(t, threshold=40)
+    log_mass = log_mass - torch.lgamma(a) - torch.lgamma(b) + torch.lgamma(kappa.unsqueeze(-1))
+    other_alpha, other_beta = (x.unsqueeze(-1) for x in other[:2])
+    logit = other_alpha * (beta.log().unsqueeze(-1) - other_beta.log() + t / alpha.unsqueeze(-1))
+    growth = (functional.softplus(logit, threshold=40) * log_mass.exp() * step).sum(-1)
+    return other[2] * growth + log_normalizer(*other) - p.entropy()
 
 
 # -- helpers -----------------------------------------------------------------------------------------------
+
+
+def _real(name: str, value: Tensor) -> Tensor:
+    """`value`; integers in the default floating-point type."""
+    if value.is_floating_point():
+        return value
+    if value.is_complex():
+        raise ValueError(f"{name} must be real, got {value.dtype}")
+    return value.to(torch.get_default_dtype())
 
 
 def _check_parameters(alpha: Tensor, beta: Tensor, kappa: Tensor) -> None:
@@ -424,7 +352,7 @@ def _check_parameters(alpha: Tensor, beta: Tensor, kappa: Tensor) -> None:
         legal = (value > 0) & value.isfinite()
         if not bool(legal.all()):
             raise ValueError(f"{name} must be positive and finite, got {float(value[~legal].flatten()[0]):g}")
-    improper = _tail_index(alpha, kappa) <= 0
+    improper = tail_index_of(alpha, kappa) <= 0
     if bool(improper.any()):
         worst_alpha, worst_kappa = float(alpha[improper].flatten()[0]), float(kappa[improper].flatten()[0])
         raise ValueError(
@@ -433,12 +361,17 @@ def _check_parameters(alpha: Tensor, beta: Tensor, kappa: Tensor) -> None:
         )
 
 
-def _check_fit_input(samples: Tensor, learn: Sequence[str]) -> tuple[Tensor, list[str]]:
+def _check_fit_input(samples: Tensor, learn: Sequence[str], max_iterations: int) -> tuple[Tensor, list[str]]:
     learned = [learn] if isinstance(learn, str) else list(learn)
     unknown = set(learned) - set(PARAMETERS[1:])
     if unknown or len(set(learned)) < len(learned):
         raise ValueError(f"learn must hold distinct names among 'alpha', 'beta', 'kappa', got {learn!r}")
-    e = torch.as_tensor(samples).detach().to("cpu", torch.float64).flatten()
+    if isinstance(max_iterations, bool) or not isinstance(max_iterations, int) or max_iterations < 1:
+        raise ValueError(f"max_iterations must be an integer of at least 1, got {max_iterations!r}")
+    samples = torch.as_tensor(samples)
+    if samples.is_complex():
+        raise ValueError(f"samples must be real, got {samples.dtype}")
+    e = samples.detach().to("cpu", torch.float64).flatten()
     if len(e) == 0 or not bool(e.isfinite().all()) or bool((e == 0).all()):
         raise ValueError("samples must be finite residuals, at least one of them nonzero")
     return e, learned
@@ -453,6 +386,70 @@ def _log_gamma_variate(shape: Tensor) -> Tensor:
     """Logarithm of a Gamma(shape, 1) variate, exact for shapes so small that the variate underflows."""
     boosted = torch.distributions.Gamma(shape + 1, torch.ones_like(shape), validate_args=False).rsample()
     return boosted.log() - torch.empty_like(shape).exponential_().detach() / shape
+
+
+class _Climb(NamedTuple):
+    """Where an ascent of the likelihood ended."""
+
+    at: GeneralizedT
+    likelihood: float
+    interior: bool
+    cut_short: bool
+
+
+def _climb(e: Tensor, start: GeneralizedT, learned: list[str], max_iterations: int) -> _Climb:
+    """From `start` up the mean log-likelihood of residuals `e` in the learned parameters."""
+    index = [PARAMETERS.index(name) for name in learned]
+
+    def gradient(x: np.ndarray) -> np.ndarray:
+        at = _at_coordinates(start, learned, torch.as_tensor(x))
+        return -(_coordinate_jacobian(at, learned).T @ at.score(e).mean(0)[index]).numpy()
+
+    def loss(x: np.ndarray) -> float:
+        value = -float(_at_coordinates(start, learned, torch.as_tensor(x)).log_prob(e).mean())
+        return value if math.isfinite(value) else math.inf  # a wild trial step is refused
+
+    def hessian(x: np.ndarray) -> np.ndarray:
+        # Of the data, not its expectation: the Fisher information misleads where the model is wrong.
+        here, step = gradient(x), 1e-6
+        columns = [(gradient(x + shift) - here) / step for shift in step * np.eye(len(x))]
+        return (np.array(columns) + np.array(columns).T) / 2
+
+    options = {"gtol": 1e-8, "maxiter": max_iterations, "max_trust_radius": 4.0}
+    with torch.no_grad(), np.errstate(all="ignore"):
+        result = optimize.minimize(
+            loss, np.zeros(len(learned)), jac=gradient, hess=hessian, method="trust-exact", options=options
+        )
+        at = _at_coordinates(start, learned, torch.as_tensor(result.x))
+        # Judge by statistics, not by the optimiser's flag: interior, and a thousandth of a standard error from
+        # stationary.
+        far = [100.0 if name == "beta" else 15.0 for name in learned]
+        interior = bool((np.abs(result.x) < far).all())
+        if interior:
+            jacobian = _coordinate_jacobian(at, learned)
+            information = jacobian.T @ at.fisher_information()[index][:, index] @ jacobian
+            left = torch.as_tensor(gradient(result.x))
+            interior = bool(len(e) * left @ torch.linalg.pinv(information) @ left < 1e-6)
+    return _Climb(at, -float(result.fun), interior, result.nit >= max_iterations)
+
+
+def _ranked_start(e: Tensor, given: GeneralizedT, learned: list[str]) -> GeneralizedT:
+    """The likeliest of a few shapes and tail weights, the scale (where learned) set so that the median |e| is right."""
+    alphas = [1.3, 2.0, 4.0, 8.0] if "alpha" in learned else [float(given.alpha)]
+    tails = [1.5, 2.0, 4.0, 10.0]  # kappa alpha
+    grid = [(a, t / a) for a, t in itertools.product(alphas, tails)]
+    if "kappa" not in learned:
+        kappa = float(given.kappa)
+        grid = [(t / kappa, kappa) for t in tails] if "alpha" in learned else [(float(given.alpha), kappa)]
+    alpha, kappa = torch.tensor(grid, dtype=torch.float64).T
+    beta = given.beta.expand_as(alpha)
+    if "beta" in learned:
+        quartile = GeneralizedT(alpha, torch.ones_like(alpha), kappa).icdf(torch.tensor(0.75, dtype=torch.float64))
+        beta = e[e != 0].abs().median() / quartile
+    with torch.no_grad():
+        likelihoods = [GeneralizedT(*start).log_prob(e).mean() for start in zip(alpha, beta, kappa, strict=True)]
+    best = int(torch.stack(likelihoods).argmax())
+    return GeneralizedT(alpha[best], beta[best], kappa[best])
 
 
 def _at_coordinates(start: GeneralizedT, learned: list[str], x: Tensor) -> GeneralizedT:
@@ -481,102 +478,3 @@ def _coordinate_jacobian(at: GeneralizedT, learned: list[str]) -> Tensor:
     full[2, 2] = b
     keep = [PARAMETERS.index(name) - 1 for name in learned]
     return full[keep][:, keep]
-
-
-# Below this log(w), I_w(p, q) = w^p / (p B(p, q)) to machine precision, and w itself may underflow.
-_SMALL = -50.0
-
-
-def _log_small_constant(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    return np.log(p) + special.betaln(p, q)
-
-
-def _regularized_beta(log_w: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """``I_w(p, q)`` from ``log(w)``."""
-    series = np.exp(np.minimum(p * log_w - _log_small_constant(p, q), 0.0))
-    return np.where(log_w < _SMALL, series, special.betainc(p, q, np.exp(log_w)))
-
-
-def _log_inverse_beta(probability: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """``log(w)`` such that ``I_w(p, q) = probability``."""
-    with np.errstate(all="ignore"):  # 0, 1 and underflow all have their limits below
-        series = (np.log(probability) + _log_small_constant(p, q)) / p
-        w = special.betaincinv(p, q, probability)
-        # one Newton step: betaincinv alone is good to about 1e-8
-        slope = np.exp(p * np.log(w) + (q - 1) * np.log1p(-w) - special.betaln(p, q))
-        step = (special.betainc(p, q, w) - probability) / slope
-        log_w = np.log(w) - np.where(np.abs(step) < 1e-3, step, 0.0)
-        return np.where(series < _SMALL, series, log_w)
-
-
-def _as_float64(*tensors: Tensor) -> list[np.ndarray]:
-    return [x.detach().to("cpu", torch.float64).numpy() for x in torch.broadcast_tensors(*tensors)]
-
-
-def _beta_parameters_float64(alpha: Tensor, kappa: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    alpha, kappa = (x.detach().to("cpu", torch.float64) for x in (alpha, kappa))
-    return (1 / alpha).numpy(), (_tail_index(alpha, kappa) / alpha).numpy()
-
-
-_NO_GRADIENT = (
-    "cdf and icdf have no gradient in alpha or kappa (the incomplete beta function's has no closed form); "
-    "detach them, or differentiate an expectation through rsample()"
-)
-
-
-class _Cdf(torch.autograd.Function):
-    """The regularized incomplete beta function, with the density as its derivative."""
-
-    @staticmethod
-    def forward(ctx, value, alpha, beta, kappa):
-        ctx.save_for_backward(value, alpha, beta, kappa)
-        value_, alpha_, beta_, kappa_ = torch.broadcast_tensors(value, alpha, beta, kappa)
-        e, scale = _as_float64(value_, beta_)
-        a, b = _beta_parameters_float64(alpha_, kappa_)
-        with np.errstate(divide="ignore"):
-            logit = (np.log(np.abs(e)) - np.log(scale)) / a
-        # from v and from 1 - v, both by their logarithms; the first loses the tail, the second the centre
-        inner = _regularized_beta(-np.logaddexp(0, -logit), a, b)
-        outer = _regularized_beta(-np.logaddexp(0, logit), b, a)
-        lower = np.where((inner < 0.9) & (logit < 0), 0.5 - 0.5 * inner, 0.5 * outer)
-        result = np.where(e < 0, lower, 1 - lower)
-        return torch.as_tensor(result).to(device=value_.device, dtype=torch.result_type(value, alpha))
-
-    @staticmethod
-    def backward(ctx, grad):
-        value, alpha, beta, kappa = ctx.saved_tensors
-        if ctx.needs_input_grad[1] or ctx.needs_input_grad[3]:
-            raise NotImplementedError(_NO_GRADIENT)
-        flow = grad * GeneralizedT(alpha, beta, kappa, validate_args=False).log_prob(value).exp()
-        return flow.sum_to_size(value.shape), None, (-flow * value / beta).sum_to_size(beta.shape), None
-
-
-class _Quantile(torch.autograd.Function):
-    """Inverse of ``_Cdf``; the reciprocal density as its derivative."""
-
-    @staticmethod
-    def forward(ctx, value, alpha, beta, kappa):
-        value_, alpha_, beta_, kappa_ = torch.broadcast_tensors(value, alpha, beta, kappa)
-        probability, scale = _as_float64(value_, beta_)
-        a, b = _beta_parameters_float64(alpha_, kappa_)
-        central = np.abs(2 * probability - 1)
-        tail = 2 * np.minimum(probability, 1 - probability)
-        with np.errstate(divide="ignore", over="ignore"):
-            log_v, log_w = _log_inverse_beta(central, a, b), _log_inverse_beta(tail, b, a)
-            inner, outer = log_v - np.log1p(-np.exp(log_v)), np.log1p(-np.exp(log_w)) - log_w
-            # The first is ill-conditioned where v is near 1, the second where v is small; far in the tail
-            # only the second still sees the probability.
-            log_odds = np.where((central < 0.9) & (log_v < np.log(0.5)), inner, outer)
-            result = np.sign(probability - 0.5) * np.exp(np.log(scale) + a * log_odds)
-        result = torch.as_tensor(result).to(device=value_.device, dtype=torch.result_type(value, alpha))
-        ctx.save_for_backward(result, value, alpha, beta, kappa)
-        return result
-
-    @staticmethod
-    def backward(ctx, grad):
-        result, value, alpha, beta, kappa = ctx.saved_tensors
-        if ctx.needs_input_grad[1] or ctx.needs_input_grad[3]:
-            raise NotImplementedError(_NO_GRADIENT)
-        slope = 1 / GeneralizedT(alpha, beta, kappa, validate_args=False).log_prob(result).exp()
-        to_beta = (grad * result / beta).sum_to_size(beta.shape)
-        return (grad * slope).sum_to_size(value.shape), None, to_beta, None

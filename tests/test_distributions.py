@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import optimize, stats
 
 from alcl.distributions import PARAMETERS, GeneralizedT, log_normalizer, log_normalizer_in_numbers
 
@@ -474,11 +474,49 @@ def test_fit_says_when_there_is_no_maximum():
         (torch.ones(5), {"learn": ("gamma",)}, "learn"),
         (torch.ones(5), {"learn": ("alpha", "alpha")}, "learn"),
         (torch.ones(5), {"alpha": 0.9}, "alpha must exceed 1/kappa"),
+        (torch.ones(5), {"kappa": 0.5, "learn": "beta"}, "alpha must exceed 1/kappa.* alpha > 2, got 2"),
+        (torch.ones(5), {"max_iterations": 0}, "max_iterations must be an integer of at least 1, got 0"),
+        (torch.ones(5), {"max_iterations": 2.5}, "max_iterations must be an integer"),
+        (torch.ones(5, dtype=torch.complex64), {}, "samples must be real, got torch.complex64"),
     ],
 )
 def test_fit_rejects(samples, options, message):
     with pytest.raises(ValueError, match=message):
         GeneralizedT.fit(samples, **options)
+
+
+def test_fit_climbs_from_more_than_the_start_it_is_given():
+    """Ten normal residuals, from alpha = 20, once had no maximum; against scipy's simplex from where it is."""
+    found = 0
+    for seed in range(8):
+        e = torch.randn(10, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+        def loss(x, e=e):
+            alpha = np.exp(x[0]) + 1
+            log_z = np.log(2 * np.exp(x[1]) * np.pi / (alpha * np.sin(np.pi / alpha)))
+            return float(np.log1p(np.abs(e.numpy() / np.exp(x[1])) ** alpha).mean() + log_z)
+
+        ends = [optimize.minimize(loss, (start, 0.0), method="Nelder-Mead") for start in (-1.0, 0.0, 1.0, 2.0)]
+        best = min(ends, key=lambda end: end.fun)
+        if best.x[0] > 3:
+            continue  # such a sample has tails too light for any maximum
+        found += 1
+        near = GeneralizedT.fit(e, ("alpha", "beta"))
+        far = GeneralizedT.fit(e, ("alpha", "beta"), alpha=20.0)
+        for fitted in (near, far):
+            assert -float(fitted.log_prob(e).mean()) == pytest.approx(best.fun, abs=1e-6)
+    assert found >= 4
+
+
+def test_fit_starts_where_kappa_allows():
+    e = distribution(6.0, 2.0, 0.4).sample((4000,))
+    assert float(GeneralizedT.fit(e, ("alpha", "beta"), kappa=0.4).alpha) == pytest.approx(6, rel=0.2)
+
+
+def test_fit_says_that_it_was_cut_short():
+    e = distribution(1.5, 1.0, 1.0).sample((500,))
+    with pytest.raises(RuntimeError, match=r"max_iterations=1 steps did not reach a maximum .*allow more"):
+        GeneralizedT.fit(e, max_iterations=1)
 
 
 # -- special and limiting cases ----------------------------------------------------------------------------
@@ -573,6 +611,49 @@ def test_bad_parameters_get_one_clear_error(arguments, message):
     with pytest.raises(ValueError, match=message):
         GeneralizedT(*arguments)
     GeneralizedT(*arguments, validate_args=False)
+
+
+def test_integers_are_numbers_too():
+    ours, same = GeneralizedT(torch.tensor(2), torch.tensor([1, 3])), GeneralizedT(2.0, torch.tensor([1.0, 3.0]))
+    for value in (torch.tensor(2), torch.tensor([True, False])):
+        for name in ("log_prob", "cdf", "score"):
+            torch.testing.assert_close(getattr(ours, name)(value), getattr(same, name)(value.float()))
+    assert ours.log_prob(torch.tensor(2)).dtype == torch.float32
+    with pytest.raises(ValueError, match=r"value must be real, got torch\.complex64"):
+        same.log_prob(torch.tensor([1j]))
+    with pytest.raises(ValueError, match="must be real"):
+        GeneralizedT(2.0, torch.tensor(1j))
+
+
+KL_PAIRS = [
+    ((2.0, 1.0, 1.0), (2.0, 3.0, 1.0)), ((1.05, 0.1, 1.0), (2.0, 1.0, 1.0)), ((20.0, 1.0, 50.0), (1.2, 1e3, 1.0)),
+    ((1.5, 1e-3, 1.0), (3.0, 50.0, 2.0)), ((2.0, 1.0, 0.6), (20.0, 1.0, 0.06)), ((4.0, 1.0, 0.3), (1.6, 1.0, 1.4)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("one", "other"), KL_PAIRS)
+def test_kl_divergence_matches_quadrature(one, other):
+    p, q = distribution(*one), distribution(*other)
+    grid = Quadrature(*one)
+    alpha, beta, kappa = other
+    log_q = -kappa * np.logaddexp(0, alpha * (grid.log_u + np.log(one[1] / beta))) - Quadrature(*other).log_z
+    log_p = -one[2] * grid.growth - grid.log_z
+    found = torch.distributions.kl_divergence(p, q).item()
+    assert found == pytest.approx(grid.mean(log_p - log_q), rel=1e-7, abs=1e-9)
+    assert torch.distributions.kl_divergence(p, p).item() == pytest.approx(0, abs=1e-9)
+
+
+def test_kl_divergence_of_two_cauchys_and_its_derivatives():
+    """log((s + t)^2 / (4 s t)): Chyzak and Nielsen (2019)."""
+    p, q = GeneralizedT(2.0, torch.tensor([1.0, 0.2]).double()), GeneralizedT(2.0, torch.tensor([3.0, 7.0]).double())
+    expected = ((p.beta + q.beta) ** 2 / (4 * p.beta * q.beta)).log()
+    torch.testing.assert_close(torch.distributions.kl_divergence(p, q), expected, rtol=1e-9, atol=0)
+
+    def divergence(*six):
+        return torch.distributions.kl_divergence(GeneralizedT(*six[:3]), GeneralizedT(*six[3:]))
+
+    six = [x.requires_grad_() for x in double(1.7, 0.4, 1.2, 2.6, 0.9, 0.8)]
+    assert torch.autograd.gradcheck(divergence, six)
 
 
 def test_shapes_broadcast_and_expand():
