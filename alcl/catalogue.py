@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from . import comparators, losses
+from . import batch_scaled, comparators, losses
 from .base import ResidualLoss
 
 Loss = TypeVar("Loss")
@@ -36,6 +36,8 @@ LOSSES: dict[str, Callable[..., ResidualLoss]] = {
     "huber": losses.HuberLoss,
     "cauchy": losses.CauchyLoss,
     "gcl": losses.GeneralizedCorrentropyLoss,
+    "huber_mad": batch_scaled.HuberMADLoss,
+    "welsch_mad": batch_scaled.WelschMADLoss,
     "student_t": comparators.StudentTLoss,
     "barron": comparators.BarronLoss,
     "alcl": losses.ALCLoss,
@@ -64,7 +66,7 @@ OWN: dict[str, OwnLoss] = {}
 _followers: list[Callable[[OwnLoss], None]] = []
 _loaded: set[str] = set()
 #: Names that mean something else where methods are chosen; those that begin with "alcl" are also this package's.
-_RESERVED = ("all", "clean", "gcl_kept", "other")
+_RESERVED = ("all", "clean", "gcl_kept", "gcl_public", "noisy_images", "other", "pca", "untrained")
 
 
 def register_loss(

@@ -355,6 +355,8 @@ STUDY_LAWS: dict[str, Noise | ChannelNoise | DriftingNoise] = {
     "laplace": LaplaceNoise(scale=0.25),
     "contaminated": ContaminatedGaussianNoise(fraction=0.3, scale=0.1, outlier_scale=1.0),
     "channels": ChannelNoise((LEVELS["low"], LEVELS["moderate"], LEVELS["extreme"])),
+    # halfway from moderate, where MSE loses nothing, to high, where it loses everything (the multiverse)
+    "between": MixedNoise(0.25, 0.1, 1.5),
     "drift_up": DriftingNoise(LEVELS["low"], LEVELS["extreme"]),
     "drift_down": DriftingNoise(LEVELS["extreme"], LEVELS["low"]),
 }

@@ -493,8 +493,10 @@ def test_default_table_covers_every_loss_and_no_efficiency_exceeds_one():
     frame = table()
     efficiency = frame.filter(like="efficiency")
     assert len(frame) == len(default_losses())
-    # a scheduled pseudo-Huber is, at every moment, a pseudo-Huber
-    assert {type(loss) for loss in default_losses().values()} == {*LOSSES.values()} - {LOSSES["scheduled_pseudo_huber"]}
+    # a scheduled pseudo-Huber is, at every moment, a pseudo-Huber; and those with a width from the batch are, in every
+    # batch, Huber's loss and GCL
+    others = {LOSSES[name] for name in ("scheduled_pseudo_huber", "huber_mad", "welsch_mad")}
+    assert {type(loss) for loss in default_losses().values()} == {*LOSSES.values()} - others
     assert ((efficiency >= 0) & (efficiency <= 1 + 1e-9)).all(axis=None)
     assert frame.loc["MSE", "efficiency Gaussian"] == pytest.approx(1.0)
     assert frame.loc["Cauchy", "efficiency Cauchy"] == pytest.approx(1.0)

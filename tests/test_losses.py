@@ -701,6 +701,8 @@ def test_losses_are_even_and_increase_with_the_residual(name, alpha, scale):
         "scheduled_pseudo_huber": {"c": scale},
         "lmls": {"a": scale},
         "log_cosh": {"scale": scale},
+        "huber_mad": {"factor": scale},
+        "welsch_mad": {"factor": scale},
     }[name]
     loss = make_loss(name, reduction="none", **options)
     e = torch.logspace(-6, 8, 60)

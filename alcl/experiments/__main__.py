@@ -2,6 +2,7 @@
 
     python -m alcl.experiments --profile paper --jobs 2     the benchmark (or: --audit 10)
     python -m alcl.experiments studies                      notebook 10
+    python -m alcl.experiments multiverse                   every reading of the abstract; --list prints what there is
     python -m alcl.experiments labels | inputs              the neighbours, notebooks 08 and 09
 
 Each takes --help. Nothing imports this module, so it alone may look down from here to `alcl.related`. Runs belong to
@@ -14,9 +15,14 @@ import sys
 from collections.abc import Sequence
 
 from ..related import input_runs, label_runs
-from . import protocol, studies
+from . import multiverse, protocol, studies
 
-COMMANDS = {"studies": studies.main, "labels": label_runs.main, "inputs": input_runs.main}
+COMMANDS = {
+    "studies": studies.main,
+    "multiverse": multiverse.main,
+    "labels": label_runs.main,
+    "inputs": input_runs.main,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -21,7 +21,7 @@ from scipy import stats
 from ..noise import LEVELS
 from .datasets import DATASETS
 from .protocol import GCL_ALPHAS, GCL_BETAS, KEPT_LEVEL, MEASURES, PROFILES, TUNING_SEEDS, oracle
-from .reconstruction import method_of, method_run
+from .reconstruction import method_in, method_run
 
 __all__ = [
     "CELL",
@@ -75,7 +75,7 @@ def sort_records(records: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping
         config = record["config"]
         kind = "other"
         try:
-            method, judged_on = method_of(config), config["evaluate_on"]
+            method, judged_on = method_in(record), config["evaluate_on"]
             cell = (config["dataset"], config["level"], config["seed"])
             options = tuple(config["options"].items()) if method == "gcl" else ()
             if (
@@ -103,7 +103,7 @@ def tuning_records(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, An
     for record in sort_records(records)["validation"]:
         config = record["config"]
         options = config["options"]
-        if method_of(config) == "gcl" and (options["alpha"], options["beta"], config["seed"]) in grid:
+        if method_in(record) == "gcl" and (options["alpha"], options["beta"], config["seed"]) in grid:
             found.append(record)
     return found
 
@@ -123,7 +123,7 @@ def benchmark_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     rows, gcl = [], {}
     for record in kinds["evaluation"]:
         config = record["config"]
-        method = method_of(config)
+        method = method_in(record)
         if method == "gcl":
             setting = (config["options"]["alpha"], config["options"]["beta"])
             gcl.setdefault((config["dataset"], config["level"], *setting), []).append(record)

@@ -1,7 +1,10 @@
 """The experiment, contaminated-target reconstruction: a frozen `Run` and `run(config) -> record`.
 
-    y = noise(x), not clipped; the network sees clamp(y, -1, 2) and is trained to reproduce y. Clean images and labels
+    y = sensor(noise(x)); the network sees clamp(y, -1, 2) and is trained to reproduce y. Clean images and labels
     appear in evaluation only (and in tuning GCL, in its favour). So the loss alone decides what is signal.
+
+The sensor is "unclipped" (y is what the noise made), "clamped" (to [-1, 2], as inputs always are) or "clipped" (to
+[0, 1], as an 8-bit camera does).
 
 What is run with it, GCL's tuning and the profiles, is in `alcl.experiments.protocol`.
 """
@@ -19,7 +22,7 @@ import torch
 
 from .. import noise
 from ..catalogue import LOSSES, OwnLoss, carrying, follow, make_loss
-from . import datasets, evaluation, sweeps
+from . import baselines, datasets, evaluation, readings, sweeps
 from .configs import Config, canonical_options, environment, one_of, stream_seed, whole
 from .datasets import DATASETS, Dataset, dataset_name, dataset_spec, is_own, load_dataset, split_validation
 from .models import MODELS, make_model
@@ -87,6 +90,13 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
         {"alpha": 2.0, "beta": 0.5, "kappa": 1.0, "learn": ("alpha", "beta"), "parameter_shape": (3, 1, 1)},
     ),
     "clean": ("mse", {}),  # the reference, and no bound: MSE trained on clean targets
+    # What a practitioner tries first: widths from every batch's median absolute residual, at the textbook's factors for
+    # 95 % efficiency, and GCL as public code has it, sigma = 0.2 (alpha = 2, beta = 0.2 sqrt 2).
+    "huber_mad": ("huber_mad", {}),
+    "welsch_mad": ("welsch_mad", {}),
+    "gcl_public": ("gcl", {"alpha": 2.0, "beta": 0.2 * 2**0.5}),
+    # The theory of joint learning predicts something here: a floor above 1 keeps the shape from imploding.
+    "alcl_floor": ("alcl", {"alpha": 2.0, "beta": 0.5, "kappa": 1.0, "learn": ("alpha", "beta"), "alpha_min": 1.25}),
     # For the study of neighbours alone (notebook 10). Fixed scales are again 0.1: LMLS turns at 1/sqrt(a).
     "gaussian": ("gaussian", {"scale": 0.5}),
     "generalized_cauchy": ("generalized_cauchy", {"alpha": 2.0, "scale": 0.5}),
@@ -101,7 +111,23 @@ def _add_method(loss: OwnLoss) -> None:
     METHODS[loss.name] = (loss.name, dict(canonical_options(loss.options)))
 
 
+#: Methods without a loss, in the same records: see `alcl.experiments.baselines`.
+for _name in baselines.BASELINES:
+    METHODS[_name] = (_name, {})
+
+#: Those that came with the multiverse, and are in no figure of the benchmark.
+MULTIVERSE = ("huber_mad", "welsch_mad", "gcl_public", "alcl_floor", *baselines.BASELINES)
 NEIGHBOURS = ("gaussian", "generalized_cauchy", "scheduled_pseudo_huber", "log_cosh", "lmls")
+
+
+#: What becomes of noisy pixels before anyone sees them; each applies to targets and inputs alike.
+SENSORS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "unclipped": lambda y: y,
+    "clamped": noise.clamp_for_network,
+    "clipped": lambda y: y.clamp(0.0, 1.0),
+}
+#: Fields that came after records were made, and their defaults.
+_LATER = {"sensor": "unclipped", "measures": "probe"}
 
 
 @dataclass(frozen=True)
@@ -137,6 +163,8 @@ class Run(Config):
     n_train: int | None = None
     n_validation: int | None = None
     n_test: int | None = None
+    sensor: str = "unclipped"
+    measures: str = "probe"
 
     def __post_init__(self) -> None:
         if is_own(self.dataset):
@@ -144,7 +172,9 @@ class Run(Config):
         else:
             one_of("dataset", self.dataset, (*DATASETS, "the path of an .npz"))
         noise.get_level(self.level)
-        one_of("loss", self.loss, LOSSES)
+        one_of("loss", self.loss, (*LOSSES, *baselines.BASELINES))
+        one_of("sensor", self.sensor, SENSORS)
+        one_of("measures", self.measures, ("probe", "all"))
         one_of("targets", self.targets, ("noisy", "clean"))
         one_of("evaluate_on", self.evaluate_on, ("test", "validation"))
         one_of("schedule", self.schedule, SCHEDULES)
@@ -159,7 +189,15 @@ class Run(Config):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive; got {getattr(self, name)}")
         self._set("options", canonical_options(self.options))
-        make_loss(self.loss, **dict(self.options))  # an illegal option fails here, not after an hour
+        if self.loss in baselines.BASELINES:
+            if self.options:
+                raise ValueError(f"options: {self.loss!r} takes none; got {', '.join(dict(self.options))}")
+        else:
+            make_loss(self.loss, **dict(self.options))  # an illegal option fails here, not after an hour
+
+    def config(self) -> dict[str, Any]:
+        """The fields as JSON-ready values, those of `_LATER` only where they are not at their defaults."""
+        return {k: v for k, v in super().config().items() if k not in _LATER or v != _LATER[k]}
 
     def _identity(self) -> Mapping[str, Any]:
         """All fields; of a data set of one's own its content counts, and not its file's name."""
@@ -180,15 +218,18 @@ def method_run(method: str, dataset: str, level: str, seed: int = 0, **changes: 
 
 def method_of(config: Mapping[str, Any]) -> str:
     """The method's name for a record's config: a key of `METHODS`, or "gcl"; "other" for options of no named method."""
-    if config["targets"] == "clean":
+    if config["targets"] == "clean" and config["loss"] == METHODS["clean"][0]:
         return "clean"
-    if config["loss"] == "gcl":
-        return "gcl"
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in config["options"].items()}
     for name, (loss, known) in METHODS.items():
         if name != "clean" and loss == config["loss"] and known == options:
             return name
-    return "other"
+    return "gcl" if config["loss"] == "gcl" else "other"
+
+
+def method_in(record: Mapping[str, Any]) -> str:
+    """The method's name of a record: the one written into it, or for older ones `method_of` its config."""
+    return record["method"] if "method" in record else method_of(record["config"])
 
 
 # --- one run --------------------------------------------------------------------------------------------------------
@@ -222,6 +263,7 @@ class Task:
     eval_inputs: torch.Tensor
     eval_clean: torch.Tensor
     eval_labels: torch.Tensor
+    eval_targets: torch.Tensor
 
 
 def make_task(config: Run) -> Task:
@@ -240,12 +282,13 @@ def make_task(config: Run) -> Task:
     if isinstance(contaminate, noise.DriftingNoise):
         contaminate = contaminate.at(1.0)  # judged on the noise at which training ends
     clean = data.x_train[train]
-    noisy = contaminate(clean, _generator(config.seed, "train_noise"))
+    sensor = SENSORS[config.sensor]
+    noisy = sensor(contaminate(clean, _generator(config.seed, "train_noise")))
     if config.evaluate_on == "test":
         eval_clean, eval_labels = data.x_test[: config.n_test], data.y_test[: config.n_test]
     else:
         eval_clean, eval_labels = data.x_train[validation], data.y_train[validation]
-    eval_noisy = contaminate(eval_clean, _generator(config.seed, "test_noise"))
+    eval_noisy = sensor(contaminate(eval_clean, _generator(config.seed, "test_noise")))
     return Task(
         train_clean=clean,
         train_inputs=noise.clamp_for_network(noisy),
@@ -254,6 +297,7 @@ def make_task(config: Run) -> Task:
         eval_inputs=noise.clamp_for_network(eval_noisy),
         eval_clean=eval_clean,
         eval_labels=eval_labels,
+        eval_targets=eval_noisy,
     )
 
 
@@ -264,14 +308,21 @@ def _last_task(config: Run) -> Task:
 
 def _shared_task(config: Run) -> Task:
     """The task of a run, kept until another is asked for: the methods of a cell that share a seed share their noise."""
-    keep = ("dataset", "level", "seed", "targets", "evaluate_on", "n_train", "n_validation", "n_test")
+    keep = ("dataset", "level", "seed", "targets", "evaluate_on", "n_train", "n_validation", "n_test", "sensor")
     return _last_task(Run(**{name: getattr(config, name) for name in keep}))
 
 
 def train(config: Run, task: Task | None = None, progress: bool = False):
-    """Train one run's model. Returns (model, criterion, History, Task)."""
+    """Train one run's model. Returns (model, criterion, History, Task); of a baseline the criterion is None."""
     task = make_task(config) if task is None else task
     shape = task.train_inputs.shape[1:]
+    if config.loss in baselines.BASELINES:
+        if config.loss == "untrained":
+            seed = stream(config.seed, "initialisation")
+            model = make_model(config.model, shape, config.hidden, config.code, seed).eval()
+        else:
+            model = baselines.make_baseline(config.loss, task.train_inputs, config.code)
+        return model, None, History(), task
     model = make_model(config.model, shape, config.hidden, config.code, seed=stream(config.seed, "initialisation"))
     # A run that diverges is a result: its metrics are recorded as None, and the cell is not left out.
     criterion = make_loss(config.loss, **dict(config.options))
@@ -301,14 +352,32 @@ def _drift(config: Run, law: noise.DriftingNoise, task: Task) -> Callable[..., t
     generator = _generator(config.seed, "drift")
 
     def redraw(epoch: int, *_) -> tuple[torch.Tensor, torch.Tensor]:
-        noisy = law(task.train_clean, generator, epoch / max(config.epochs - 1, 1))
+        noisy = SENSORS[config.sensor](law(task.train_clean, generator, epoch / max(config.epochs - 1, 1)))
         return noise.clamp_for_network(noisy), task.train_clean if config.targets == "clean" else noisy
 
     return redraw
 
 
-def evaluate(model: torch.nn.Module, task: Task) -> dict[str, float]:
-    """PSNR (dB) and SSIM of reconstructions of noisy images against the clean ones; accuracy of the probe on codes."""
+@functools.lru_cache(maxsize=4)
+def clean_classifier(dataset: str, n_validation: int) -> torch.nn.Module:
+    """The classifier that reads reconstructions of a data set: trained on clean training images, none of validation.
+
+    Trained on the first 30,000 (or all) images of the training split in the order of `split_validation`, without the
+    `n_validation` that tuning is judged on; test images have no part in it. Kept in memory for the process.
+    """
+    data = _load(dataset)
+    train, _ = split_validation(data, n_validation, torch.Generator().manual_seed(0))
+    train = train[: readings.CLASSIFIER_IMAGES]
+    return readings.train_classifier(data.x_train[train], data.y_train[train])
+
+
+def evaluate(model: torch.nn.Module, task: Task, classifier: torch.nn.Module | None = None) -> dict[str, float]:
+    """PSNR (dB) and SSIM of reconstructions of noisy images against the clean ones; accuracy of the probe on codes.
+
+    With a `clean_classifier`, all of `readings.ALL_MEASURES`.
+    """
+    if classifier is not None:
+        return readings.judge(model, task, classifier)
     images = evaluation.in_batches(model, task.eval_inputs)
     train_codes = evaluation.in_batches(model.encode, task.train_inputs)
     eval_codes = evaluation.in_batches(model.encode, task.eval_inputs)
@@ -332,11 +401,13 @@ def run(config: Run, progress: bool = False) -> dict[str, Any]:
 
 def record_of(config: Run, model: torch.nn.Module, history: History, task: Task, seconds: float) -> dict[str, Any]:
     """Evaluate a trained model; the record of its run. `seconds`: what drawing the noise and training took."""
+    classifier = clean_classifier(config.dataset, config.n_validation) if config.measures == "all" else None
     trained = time.perf_counter()
-    metrics = evaluate(model, task)
+    metrics = evaluate(model, task, classifier)
     evaluated = time.perf_counter() - trained
     return {
         "digest": config.digest,
+        "method": method_of(config.config()),
         "config": config.config(),
         "metrics": {name: _finite(value) for name, value in metrics.items()},
         "history": {

@@ -33,7 +33,7 @@ from ..experiments.analysis import (
 )
 from ..experiments.datasets import DATASETS
 from ..experiments.protocol import BENCHMARK, EMBEDDED
-from ..experiments.reconstruction import method_of
+from ..experiments.reconstruction import method_in
 from .theorems import find_theorems
 
 __all__ = ["claims_ledger", "ledger_markdown", "load_claims", "theorem_index"]
@@ -380,6 +380,6 @@ def _tuning_seconds(records: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str
 
 def _learned(records: Iterable[Mapping[str, Any]]) -> str:
     """In how many of the recorded ALCL runs shape and scale both moved; empty without such a run."""
-    runs = [r["history"] for r in sort_records(records)["evaluation"] if method_of(r["config"]) == "alcl"]
+    runs = [r["history"] for r in sort_records(records)["evaluation"] if method_in(r) == "alcl"]
     moved = sum(all(len(set(run.get(name, []))) > 1 for name in ("alpha", "beta")) for run in runs)
     return f"shape and scale both moved in {moved} of {len(runs)} recorded runs" if runs else ""

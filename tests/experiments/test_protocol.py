@@ -2,6 +2,7 @@
 
 import json
 import runpy
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from alcl import noise
 from alcl.experiments import protocol, reconstruction
 from alcl.experiments.protocol import PROFILES, cell_runs, oracle, tuning_runs
-from alcl.experiments.reconstruction import METHODS, Run, method_of, method_run, run, sweep
+from alcl.experiments.reconstruction import METHODS, SENSORS, Run, method_of, method_run, run, sweep
 from alcl.experiments.records import RecordStore
 from alcl.experiments.sweeps import RunsFailed
 
@@ -58,8 +59,10 @@ def test_every_field_enters_the_digest():
         "n_train": 100,
         "n_validation": 200,
         "n_test": 50,
+        "sensor": "clipped",
+        "measures": "all",
     }
-    assert set(changes) == set(base.config())
+    assert set(changes) == {field.name for field in fields(Run)}
     digests = {Run(**{**base.config(), name: value}).digest for name, value in changes.items()}
     assert len(digests | {base.digest}) == len(changes) + 1
 
@@ -72,6 +75,8 @@ def test_every_field_enters_the_digest():
         ({"loss": "mae"}, "loss must be one of mse"),
         ({"options": {"alpha": 1.0}}, "alpha must exceed 1/kappa"),
         ({"options": {"gamma": 1.0}}, "gamma"),
+        ({"sensor": "broken"}, "sensor must be one of unclipped, clamped, clipped"),
+        ({"measures": "some"}, "measures must be one of probe, all"),
         ({"targets": "dirty"}, "targets must be one of noisy, clean"),
         ({"evaluate_on": "train"}, "evaluate_on must be one of test, validation"),
         ({"model": "vit"}, "model must be one of mlp, conv"),
@@ -86,6 +91,66 @@ def test_an_illegal_run_does_not_exist(wrong, message):
     with pytest.raises(ValueError, match=message) as caught:
         Run(**{"dataset": "digits", "level": "high", **wrong})
     assert "\n" not in str(caught.value)
+
+
+def test_fields_that_came_later_leave_older_runs_as_they_were():
+    base = Run("digits", "low", seed=3)
+    assert base.digest == "7aa31f72ff416bf7"  # as it was without these fields
+    assert not {"sensor", "measures"} & set(base.config())
+    later = Run("digits", "low", seed=3, sensor="clipped", measures="all")
+    assert later.digest == "70cc86e473116070"
+    assert later.config() == base.config() | {"sensor": "clipped", "measures": "all"}
+    for config in (base, later):
+        assert Run.from_config(json.loads(json.dumps(config.config()))) == config
+
+
+@pytest.mark.parametrize("evaluate_on", ["test", "validation"])
+def test_a_sensor_changes_targets_and_inputs_and_not_the_noise(evaluate_on):
+    made = {s: reconstruction.make_task(Run("digits", "high", sensor=s, evaluate_on=evaluate_on)) for s in SENSORS}
+    raw = made["unclipped"]
+    assert raw.train_targets.min() < -1
+    assert raw.train_targets.max() > 2
+    for name, (low, high) in {"clamped": (-1, 2), "clipped": (0, 1)}.items():
+        task = made[name]
+        for noisy, clipped in ((raw.train_targets, task.train_targets), (raw.eval_targets, task.eval_targets)):
+            np.testing.assert_array_equal(clipped.numpy(), noisy.numpy().clip(low, high))
+        for targets, inputs in ((task.train_targets, task.train_inputs), (task.eval_targets, task.eval_inputs)):
+            assert torch.equal(targets, inputs)
+        assert torch.equal(task.eval_clean, raw.eval_clean)
+    assert torch.equal(made["clamped"].train_inputs, raw.train_inputs)
+    clean = reconstruction.make_task(Run("digits", "high", sensor="clipped", targets="clean"))
+    assert torch.equal(clean.train_targets, clean.train_clean)
+    if evaluate_on == "test":
+        assert torch.equal(clean.train_inputs, made["clipped"].train_inputs)
+
+
+def test_drifting_noise_goes_through_the_sensor():
+    config = Run("digits", "drift_up", sensor="clipped", **SMALL)
+    task = reconstruction.make_task(config)
+    redraw = reconstruction._drift(config, noise.get_level("drift_up"), task)
+    inputs, targets = redraw(1)
+    assert torch.equal(inputs, targets)
+    assert targets.min() == 0
+    assert targets.max() == 1
+
+
+def test_methods_that_share_a_seed_do_not_share_another_sensors_noise():
+    tasks = [reconstruction._shared_task(Run("digits", "high", sensor=sensor)) for sensor in SENSORS]
+    assert tasks[0].train_targets.max() > tasks[1].train_targets.max() > tasks[2].train_targets.max()
+
+
+def test_the_name_written_into_a_record_counts():
+    record = run(method_run("huber_mad", "digits", "low", **SMALL))
+    assert record["method"] == "huber_mad"
+    assert reconstruction.method_in(record) == "huber_mad"
+    assert reconstruction.method_in(record | {"method": "another"}) == "another"
+    del record["method"]
+    assert reconstruction.method_in(record) == "huber_mad"
+
+
+def test_clean_targets_are_the_reference_for_mse_alone():
+    assert method_of(method_run("mse", "digits", "low", targets="clean").config()) == "clean"
+    assert method_of(method_run("alcl", "digits", "low", targets="clean").config()) == "alcl"
 
 
 def test_from_config_refuses_unknown_fields():
