@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from alcl.catalogue import make_loss
 from alcl.experiments import multiverse, reconstruction
 from alcl.experiments.multiverse import (
     GRID,
@@ -177,6 +179,24 @@ def test_all_axes_are_declared_everywhere():
             for dataset in SETS:
                 own = [s for s in steps if s.cell == Cell(dataset, sensor, level) and "mse" in s.methods]
                 assert {seed for step in own for seed in step.seeds} == set(multiverse.SEEDS)
+
+
+def test_ablations_come_first_and_bound_the_shape_as_they_say():
+    steps = [step for step in declared() if step.part == "ablations"]
+    assert declared()[: len(steps)] == steps
+    assert all(config.dataset == "mnist" for step in steps for config in step.runs(()))
+    bounds = {"alcl": (1, None), "alcl_floor": (1.25, None), "alcl_cap2": (1, 2), "alcl_cap3": (1, 3)}
+    assert set(steps[0].methods) == set(bounds)
+    for method, (floor, cap) in bounds.items():
+        loss, options = reconstruction.METHODS[method]
+        criterion = make_loss(loss, **options)
+        for raw, bound in ((-60.0, floor), (60.0, cap)):
+            with torch.no_grad():
+                criterion.raw_alpha.fill_(raw)
+            if bound is not None:
+                assert criterion.alpha.item() == pytest.approx(bound, abs=1e-3)
+            else:
+                assert criterion.alpha.item() > 10
 
 
 def test_tuning_comes_before_what_it_decides_and_the_size_is_what_the_page_says():
