@@ -34,7 +34,8 @@ headline sensors at high, 5 at between, 3 at extreme, 1 for mnist at low and for
 sensors (3 and 3), low on the other sets, and the last seeds of low and extreme.
 `python -m alcl.experiments multiverse --list` prints what is declared, done and expected (upper bounds, while tuning
 has still to say how many settings there are); `SECONDS` has what a run costs. (Costs were measured on seed 0 of mnist
-and cifar10 at high. What those runs gave decided nothing here.)
+and cifar10 at high, eight methods, and their test measures were seen: among them that Welsch's loss with a MAD width
+and GCL at the public default can collapse there. Neither has fewer seeds or conditions than the other methods for it.)
 """
 
 from __future__ import annotations
@@ -100,8 +101,8 @@ RULES = {
 }
 TUNED = (*(f"oracle_{m}" for m in ORACLES), "one", "noisy", "alpha2")
 
-MAIN = ("mse", "l1", "huber_mad", "alcl", "alcl_kappa")
-CONTROLS = ("welsch_mad", "gcl_public", "huber", "cauchy", "alcl_frozen", "clean")
+MAIN = ("mse", "l1", "huber_mad", "welsch_mad", "gcl_public", "alcl", "alcl_kappa")
+CONTROLS = ("huber", "cauchy", "alcl_frozen", "clean")
 CORE = ("mse", "alcl", "alcl_kappa")
 ABLATIONS = ("alcl", "alcl_floor", "alcl_cap2", "alcl_cap3")
 #: Of GCL at low and extreme.
@@ -288,8 +289,9 @@ def declared() -> list[Step]:
     for sensor in HEADLINE_SENSORS:
         for dataset in SETS:
             cell = Cell(dataset, sensor, KEPT_LEVEL)
-            few = ("l1", "gcl_public", *NO_LOSS)
-            steps += _tuned(f"between, {sensor}", cell, methods=CORE, few=few, rules=(*here, "kept"))
+            few = ("l1", *NO_LOSS)
+            methods = (*CORE, "gcl_public")
+            steps += _tuned(f"between, {sensor}", cell, methods=methods, few=few, rules=(*here, "kept"))
             steps.append(Step(f"between, {sensor}", replace(cell, level="high"), rules=("kept",)))
     steps += [s for sensor in HEADLINE_SENSORS for d in SETS for s in _referred("extreme", Cell(d, sensor, "extreme"))]
     for sensor in HEADLINE_SENSORS:
@@ -319,8 +321,7 @@ def declared() -> list[Step]:
 
 def _referred(part: str, cell: Cell) -> list[Step]:
     """A cell of the reference that is not of the multiverse; seeds 5 to 9 come last of all."""
-    few = ("welsch_mad", "gcl_public", *NO_LOSS)
-    return _tuned(part, cell, methods=MAIN, few=few, rules=REFERENCE, seeds=FEW)
+    return _tuned(part, cell, methods=MAIN, few=NO_LOSS, rules=REFERENCE, seeds=FEW)
 
 
 def multiverse_store(folder: str | Path, dataset: str) -> RecordStore:

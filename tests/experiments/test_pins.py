@@ -2,7 +2,7 @@
 
 Records were added, or one was run again on purpose? Then write the new set down:
 
-    python tests/test_pins.py
+    python tests/experiments/test_pins.py
 
 It prints what has changed, for the commit message, and leaves the seeds alone, which never change.
 """
@@ -61,7 +61,7 @@ def test_digests_of_committed_records(file, pinned):
     moved = [f"{r['digest']} -> {recomputed(r)}: {r['config']}" for r in records if recomputed(r) != r["digest"]]
     assert not moved, f"{len(moved)} of {len(records)} digests have moved; the first: {moved[0]}"
     assert summary(records) == pinned["records"].get(file), (
-        f"{file}: not the pinned set of records; if that is meant, run: python tests/test_pins.py"
+        f"{file}: not the pinned set of records; if that is meant, run: python tests/experiments/test_pins.py"
     )
 
 
