@@ -29,7 +29,7 @@ Size. The two headline sensors have ten seeds at the two levels, the others five
 the other five at the very end. Methods beside the point and baselines without a network have five (`few`).
 
 Order: the most decisive comes first, and whatever has been run is of use. If every criterion has a best setting of its
-own, there are about 7,300 runs, 25 hours of one core, and fewer where they agree: 0.4 for the ablations, 6 for the
+own, there are about 7,600 runs, 26 hours of one core, and fewer where they agree: 0.4 for the ablations, 6 for the
 headline sensors at high, 5 at between, 3 at extreme, 1 for mnist at low and for longer training there, then the other
 sensors (3 and 3), low on the other sets, and the last seeds of low and extreme.
 `python -m alcl.experiments multiverse --list` prints what is declared, done and expected (upper bounds, while tuning
