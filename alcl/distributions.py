@@ -445,7 +445,8 @@ def _ranked_start(e: Tensor, given: GeneralizedT, learned: list[str]) -> General
     beta = given.beta.expand_as(alpha)
     if "beta" in learned:
         quartile = GeneralizedT(alpha, torch.ones_like(alpha), kappa).icdf(torch.tensor(0.75, dtype=torch.float64))
-        beta = e[e != 0].abs().median() / quartile
+        matched = e[e != 0].abs().median() / quartile
+        beta = torch.where(matched > 0, matched, beta)  # 0 where the tail is so heavy that the quartile overflows
     with torch.no_grad():
         likelihoods = [GeneralizedT(*start).log_prob(e).mean() for start in zip(alpha, beta, kappa, strict=True)]
     best = int(torch.stack(likelihoods).argmax())

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from alcl.distributions import PARAMETERS, GeneralizedT, log_normalizer, log_normalizer_in_numbers
 
@@ -508,12 +508,25 @@ def test_fit_climbs_from_more_than_the_start_it_is_given():
     assert found >= 4
 
 
+@pytest.mark.parametrize("margin", [1e-6, 1e-3])
+def test_fit_of_a_scale_beside_a_shape_whose_quartile_overflows(margin):
+    """The mean of kappa alpha v is 1 at the maximum in beta."""
+    torch.manual_seed(5)
+    e = distribution(1.05, 1.0, 1.0).sample((2000,))
+    fitted = GeneralizedT.fit(e, "beta", alpha=1 + margin)
+    with np.errstate(divide="ignore"):
+        v = special.expit((1 + margin) * (np.log(np.abs(e.numpy())) - np.log(float(fitted.beta))))
+    assert (1 + margin) * v.mean() == pytest.approx(1, abs=1e-5)
+
+
 def test_fit_starts_where_kappa_allows():
+    torch.manual_seed(5)
     e = distribution(6.0, 2.0, 0.4).sample((4000,))
     assert float(GeneralizedT.fit(e, ("alpha", "beta"), kappa=0.4).alpha) == pytest.approx(6, rel=0.2)
 
 
 def test_fit_says_that_it_was_cut_short():
+    torch.manual_seed(5)
     e = distribution(1.5, 1.0, 1.0).sample((500,))
     with pytest.raises(RuntimeError, match=r"max_iterations=1 steps did not reach a maximum .*allow more"):
         GeneralizedT.fit(e, max_iterations=1)
