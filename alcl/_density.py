@@ -62,6 +62,9 @@ def log_normalizer(
 
     In float64 ``Z`` is good to 1e-10 for alpha in (1, 20], beta in [1e-4, 1e4], kappa in (1/alpha, 50]. In
     float32 the difference of log-gammas costs about ``1e-7 * kappa * log(kappa)``.
+
+    >>> log_normalizer(2.0, 1.0).exp()  # Cauchy: pi
+    tensor(3.1416)
     """
     tensors = [x for x in (alpha, beta, kappa) if isinstance(x, Tensor)]
     reference = tensors[0] if tensors else torch.empty(())

@@ -35,17 +35,12 @@ number for 0 or loses digits of it.
 `Whole` is the shortcut for one alpha, one beta and one kappa on the CPU, which is how most training runs: the whole
 loss from input and target, with parameters that are Python numbers (so that their part costs microseconds instead of
 a dozen tensor operations) and residuals in pieces that stay in the processor's cache. The same accuracy holds.
-
-On the devices in `FUSED_DEVICES` the pass of `Summed` is compiled when it is first used, and its first result compared
-with plain operations, which take over where anything is amiss. (The road is tested on CPUs: no GPU was at hand.)
 """
 
 from __future__ import annotations
 
-import functools
 import math
 import operator
-import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -59,9 +54,6 @@ LOG_CORRENTROPY, CORRENTROPY = "log_correntropy", "correntropy"
 _LN2 = math.log(2.0)
 # Residuals of a piece, for every thread: few enough for the cache, enough to outweigh the calls. As measured.
 _PIECE = 131_072
-#: Devices whose eager losses run compiled, when first used (which takes seconds); clear it for plain operations.
-FUSED_DEVICES = {"cuda"}
-_fusible: dict[tuple, bool] = {}  # what has been compiled and found right, or not
 # log2|e| at e = 0: so low that t = 0 for every alpha, and finite, so that t log2|e| is 0 too. (The logarithm of 0
 # itself takes ten times longer, and 0 times it is NaN.)
 _LOG2_OF_ZERO = -1e30
@@ -135,8 +127,6 @@ class Summed(torch.autograd.Function):
 
     @staticmethod
     def forward(kind: str, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor):
-        if residual.device.type in FUSED_DEVICES and numbers_can_be_read():
-            return _fused(kind, residual, alpha, beta, kappa)
         return _one_pass(kind, residual, alpha, beta, kappa)
 
     @staticmethod
@@ -181,40 +171,6 @@ def _one_pass(kind: str, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: T
     # h is 0 at 0, where the gradient is 0; and dividing by |e| >= tiny cannot make 0/0.
     d_residual = h.div_(residual.abs().clamp_min_(info.tiny)).mul_(sign) * (weight * alpha)
     return total, d_residual.sum_to_size(residual.shape), d_alpha, d_beta, d_kappa
-
-
-@functools.cache
-def _compiled() -> Callable[..., tuple[Tensor, ...]]:
-    return torch.compile(_one_pass, dynamic=True)
-
-
-def _fused(kind: str, *arguments: Tensor) -> tuple[Tensor, ...]:
-    """`_one_pass` compiled: a kernel or two instead of two dozen. The first result of every kind, type and rank is
-    compared with the plain one; where it differs, or nothing can be compiled, the plain one is used from then on."""
-    case = (kind, *(x.dtype for x in arguments), *(x.ndim for x in arguments))
-    if _fusible.get(case, True):
-        try:
-            found = _compiled()(kind, *arguments)
-            if case in _fusible:
-                return found
-            _compare(found, _one_pass(kind, *arguments))
-            _fusible[case] = True
-            return found
-        except Exception as error:  # a compiler's errors have no common type, and plain operations always work
-            _fusible[case] = False
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            warnings.warn(
-                f"alcl: not fused on {arguments[0].device.type}, which costs time only: {reason}", stacklevel=2
-            )
-    return _one_pass(kind, *arguments)
-
-
-def _compare(found: tuple[Tensor, ...], plain: tuple[Tensor, ...]) -> None:
-    """Raise AssertionError unless two results of `_one_pass` are equal but for the order of their sums."""
-    count = plain[1].numel()
-    for i, (one, other) in enumerate(zip(found, plain, strict=True)):
-        size = 1 if i == 1 else count / max(other.numel(), 1)  # terms in a sum
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6 * size, equal_nan=True)
 
 
 class Setting(NamedTuple):

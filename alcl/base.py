@@ -43,6 +43,12 @@ class ResidualLoss(nn.Module):
     subclass whose rho(inf) is infinite and rho(nan) is NaN may set it to False.
 
     No elements at all: the mean is NaN and the sum 0, as in torch; the gradients of the loss's own parameters are 0.
+
+    >>> class Fourth(ResidualLoss):
+    ...     def rho(self, residual):
+    ...         return residual**4
+    >>> Fourth()(torch.tensor([1.0, 2.0]), torch.zeros(2))
+    tensor(8.5000)
     """
 
     nonfinite = "raise"
@@ -158,6 +164,15 @@ class AdaptiveLoss(ResidualLoss):
     In training mode it warns, once each: when its parameters are never updated and no optimizer holds them; when a
     learned scale sits at its floor; when several processes train (`torch.distributed`) and nothing averages the
     gradients of its parameters. (The last is seen at the first forward pass, if that is not compiled.)
+
+    >>> from alcl import ALCLoss
+    >>> criterion = ALCLoss(beta=0.5)
+    >>> isinstance(criterion, AdaptiveLoss), [name for name, _ in criterion.named_parameters()]
+    (True, ['raw_alpha', 'raw_beta'])
+    >>> criterion.load_state_dict(ALCLoss(beta=2.0).state_dict())
+    <All keys matched successfully>
+    >>> round(criterion.beta.item(), 4)
+    2.0
     """
 
     parameter_shape = torch.Size()

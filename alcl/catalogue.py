@@ -52,7 +52,11 @@ LOSSES: dict[str, Callable[..., ResidualLoss]] = {
 
 @dataclass(frozen=True)
 class OwnLoss:
-    """A loss that `register_loss` was given; its arguments."""
+    """A loss that `register_loss` was given; its arguments.
+
+    >>> OwnLoss("smooth_l1", nn.SmoothL1Loss, {"beta": 0.1}).options
+    {'beta': 0.1}
+    """
 
     name: str
     factory: Callable[..., nn.Module]
@@ -93,6 +97,10 @@ def register_loss(
     Raises:
         ValueError: an illegal or taken name, options that the factory does not take or refuses.
         TypeError: a factory that cannot be called, or makes no module.
+
+    >>> register_loss("smooth_l1", nn.SmoothL1Loss, {"beta": 0.1}, label="smooth L1")
+    >>> make_loss("smooth_l1", beta=0.3)
+    SmoothL1Loss()
     """
     if not isinstance(name, str) or not re.fullmatch("[a-z][a-z0-9_]*", name):
         raise ValueError(f"name must be lower-case letters, digits and '_', a letter first; got {name!r}")
@@ -120,7 +128,14 @@ def _announce(loss: OwnLoss) -> None:
 
 
 def follow(follower: Callable[[OwnLoss], None]) -> Callable[[OwnLoss], None]:
-    """Call `follower` with every loss that is registered, now or later; a decorator."""
+    """Call `follower` with every loss that is registered, now or later; a decorator.
+
+    >>> seen = []
+    >>> _ = follow(lambda loss: seen.append(loss.name))
+    >>> register_loss("smooth_l1", nn.SmoothL1Loss)
+    >>> seen
+    ['smooth_l1']
+    """
     _followers.append(follower)
     for loss in OWN.values():
         follower(loss)
@@ -128,7 +143,12 @@ def follow(follower: Callable[[OwnLoss], None]) -> Callable[[OwnLoss], None]:
 
 
 def carrying(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` with the losses that are registered now, which it registers in the process where it is called."""
+    """`function` with the losses that are registered now, which it registers in the process where it is called.
+
+    >>> register_loss("smooth_l1", nn.SmoothL1Loss)
+    >>> carrying(make_loss)("smooth_l1")
+    SmoothL1Loss()
+    """
     return functools.partial(_call_with, tuple(OWN.values()), function) if OWN else function
 
 
@@ -146,6 +166,13 @@ def load_losses(where: str | Path) -> list[str]:
 
     Raises:
         ValueError: there is no such file or module, or it registers nothing.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "my_losses.py"
+    ...     _ = path.write_text("import alcl, torch; alcl.register_loss('mine', torch.nn.SmoothL1Loss)")
+    ...     load_losses(path)
+    ['mine']
     """
     before, name, path = dict(OWN), str(where), None
     if name.endswith(".py"):
@@ -172,12 +199,19 @@ def make_loss(name: str, **options) -> ResidualLoss:
 
     Raises:
         ValueError: unknown name, or an option that this loss does not take, or an illegal value.
+
+    >>> make_loss("huber", delta=0.5)
+    HuberLoss(delta=0.5)
     """
     return chosen(LOSSES, name, options)
 
 
 def chosen(catalogue: Mapping[str, Callable[..., Loss]], name: str, options: Mapping[str, Any]) -> Loss:
-    """catalogue[name](**options). Raises ValueError, naming what there is, for a name or option that does not exist."""
+    """catalogue[name](**options). Raises ValueError, naming what there is, for a name or option that does not exist.
+
+    >>> chosen({"l1": nn.L1Loss}, "l1", {"reduction": "sum"})
+    L1Loss()
+    """
     if name not in catalogue:
         raise ValueError(f"loss must be one of {', '.join(catalogue)}; got {name!r}")
     legal = inspect.signature(catalogue[name]).parameters

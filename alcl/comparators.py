@@ -178,6 +178,9 @@ def barron_rho(residual: Tensor, alpha, scale) -> Tensor:
         rho >= 0 with the broadcast shape, and derivatives in all three, right through the limits: infinite only where
         the truth is beyond the largest number of the dtype. One is infinite itself: that in alpha at alpha = 2, which
         grows like -log b there; it is given at the distance of one rounding. Differentiable twice.
+
+    >>> barron_rho(torch.tensor([0.0, 1.0, 10.0]), alpha=1.0, scale=1.0)
+    tensor([0.0000, 0.4142, 9.0499])
     """
     residual, alpha, scale, _ = _arguments(residual, alpha, scale, 1.0)
     return _pointwise(_barron, _barron_slopes, residual, alpha, scale)
@@ -189,6 +192,9 @@ def barron_log_partition(alpha: Tensor) -> Tensor:
     The integral is sqrt(2 pi) at alpha = 2 and sqrt(2) pi at 0; it diverges for alpha < 0, where the loss is bounded:
     there the value is inf. The substitution x = sinh(t) turns the tails (a Cauchy's at alpha = 0) into exponential
     ones, where the trapezoidal rule converges geometrically. No table, no spline, differentiable in alpha.
+
+    >>> barron_log_partition(torch.tensor([0.0, 2.0, -1.0])).exp()
+    tensor([4.4429, 2.5066,    inf])
     """
     # The step: tails end sooner, and the integrand turns faster, the larger alpha is. It is even: twice one half.
     step = torch.where(alpha < 1, 0.1, torch.where(alpha < 2, 0.015, 0.0075)).to(alpha.dtype)[..., None]
@@ -309,6 +315,12 @@ class StudentTLoss(_Likelihood):
 
     It is alpha = 2, kappa = (dof + 1) / 2, beta = scale sqrt(dof). dof > dof_min, scale > scale_min where learned.
     `parameter_shape` as for `ALCLoss`: (3, 1, 1) learns both per channel of (N, 3, H, W) images.
+
+    >>> criterion = StudentTLoss(dof=3.0, scale=0.5)
+    >>> criterion.dof.item(), criterion.scale.item()
+    (3.0, 0.5)
+    >>> round(criterion(torch.zeros(1), torch.ones(1)).item(), 4)
+    2.0023
     """
 
     dof_min: float
@@ -379,6 +391,9 @@ class BarronLoss(_Likelihood):
 
     Raises:
         ValueError: naming the argument and its legal values.
+
+    >>> BarronLoss(alpha=-2.0, learn=())(torch.tensor([1.0]), torch.zeros(1))  # Geman-McClure: 2 / (1 + 4)
+    tensor(0.4000)
     """
 
     def __init__(
@@ -433,6 +448,10 @@ class GaussianNLLLoss(_Likelihood):
 
     The "scale only" control (homoscedastic; Kendall and Gal, NeurIPS 2017): whatever an adaptive loss gains over it, it
     does not owe to a learned scale. Its influence e/s^2 is unbounded. `parameter_shape` as for `ALCLoss`.
+
+    >>> criterion = GaussianNLLLoss(scale=2.0)
+    >>> round(criterion(torch.tensor([2.0]), torch.zeros(1)).item(), 4)
+    2.1121
     """
 
     def __init__(
@@ -465,6 +484,10 @@ class GeneralizedCauchyLoss(_Likelihood):
     rho = (2/alpha) log(1 + |e/s|^alpha), tails like |e|^-2 whatever the shape alpha is; alpha = 2 is Cauchy. So shape
     and tail weight are tied where ALCL ties kappa to 1. alpha > alpha_min and s > scale_min where learned;
     `parameter_shape` as for `ALCLoss`.
+
+    >>> criterion = GeneralizedCauchyLoss(alpha=2.0)
+    >>> criterion.rho(torch.tensor([1.0]))  # log 2, as Cauchy's
+    tensor([0.6931], grad_fn=<ElementwiseBackward>)
     """
 
     alpha_min: float
@@ -506,7 +529,11 @@ class GeneralizedCauchyLoss(_Likelihood):
 
 
 class PseudoHuberLoss(ResidualLoss):
-    """Pseudo-Huber delta^2 (sqrt(1 + (e/delta)^2) - 1), delta > 0: e^2/2 near zero, delta |e| far out."""
+    """Pseudo-Huber delta^2 (sqrt(1 + (e/delta)^2) - 1), delta > 0: e^2/2 near zero, delta |e| far out.
+
+    >>> PseudoHuberLoss(delta=3.0)(torch.tensor([4.0]), torch.zeros(1))  # 9 (5 / 3 - 1)
+    tensor(6.)
+    """
 
     def __init__(self, delta: float = 1.0, reduction: str = "mean", nonfinite: str = "raise"):
         super().__init__(reduction, nonfinite)
@@ -529,6 +556,11 @@ class ScheduledPseudoHuberLoss(PseudoHuberLoss):
 
     Adaptive by the clock and not by the data. Call `advance(t)` as training proceeds, t = step / steps in [0, 1].
     c > 0 is in the units of the residual, as is the 1 it starts from.
+
+    >>> criterion = ScheduledPseudoHuberLoss(c=0.01)
+    >>> criterion.advance(0.5)
+    >>> round(criterion.delta, 4)
+    0.1
     """
 
     def __init__(self, c: float = 0.1, reduction: str = "mean", nonfinite: str = "raise"):
@@ -556,6 +588,9 @@ class LMLSLoss(ResidualLoss):
 
     Logarithmic in name: the logarithm softens *small* residuals. The influence F' a F / (1 + a F) grows like 2|e| for
     LMLS and tends to 1 for LLAD; neither redescends.
+
+    >>> LMLSLoss()(torch.tensor([1.0]), torch.zeros(1))  # 1 - log 2
+    tensor(0.3069)
     """
 
     def __init__(self, a: float = 1.0, power: int = 2, reduction: str = "mean", nonfinite: str = "raise"):
@@ -573,7 +608,11 @@ class LMLSLoss(ResidualLoss):
 
 
 class LogCoshLoss(ResidualLoss):
-    """s^2 log cosh(e/s), s > 0: e^2/2 near zero, s |e| far out; saturates like Huber's and does not redescend."""
+    """s^2 log cosh(e/s), s > 0: e^2/2 near zero, s |e| far out; saturates like Huber's and does not redescend.
+
+    >>> LogCoshLoss()(torch.tensor([100.0]), torch.zeros(1))  # where cosh itself is inf
+    tensor(99.3069)
+    """
 
     def __init__(self, scale: float = 1.0, reduction: str = "mean", nonfinite: str = "raise"):
         super().__init__(reduction, nonfinite)

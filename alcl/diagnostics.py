@@ -43,7 +43,11 @@ MOVING = 0.05
 
 
 class Finding(NamedTuple):
-    """One statement: its topic, whether all is well, and the words."""
+    """One statement: its topic, whether all is well, and the words.
+
+    >>> print(Finding("scale", True, "beta = 0.1 is fixed"))
+    ok    scale: beta = 0.1 is fixed
+    """
 
     topic: str
     good: bool
@@ -62,6 +66,12 @@ class Diagnosis:
     likelihood grows without bound as beta falls (of the worst channel). distance: the largest difference between the
     empirical and the fitted distribution function, in [0, 1]; critical: what chance exceeds once in 1 / LEVEL times.
     refitted: the family's best fit to these residuals, and its distance; None where there is none.
+
+    >>> found = diagnose(ALCLoss(), torch.zeros(100))
+    >>> found.good, found.zeros, found.zero_limit
+    (False, 1.0, 0.5)
+    >>> found.finding("zeros").good
+    False
     """
 
     findings: tuple[Finding, ...]
@@ -114,6 +124,12 @@ def diagnose(criterion: ALCLoss | StudentTLoss, residuals: Tensor, history: Any 
     Raises:
         TypeError: a criterion without a density in this family, residuals that are not a tensor.
         ValueError: no finite residual; residuals that `parameter_shape` does not fit; a history without parameters.
+
+    >>> residuals = GeneralizedT(2.0, 0.1).icdf(torch.linspace(0.001, 0.999, 999))
+    >>> diagnose(ALCLoss(beta=0.1), residuals).finding("fit").good
+    True
+    >>> diagnose(ALCLoss(beta=0.3), residuals).good
+    False
     """
     if not isinstance(criterion, (ALCLoss, StudentTLoss)):
         raise TypeError(f"criterion must be an ALCLoss or a StudentTLoss; got {type(criterion).__name__}")

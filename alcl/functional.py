@@ -33,6 +33,9 @@ def log_correntropy(residual: Tensor, alpha, beta, kappa=1.0) -> Tensor:
         rho >= 0 with the broadcast shape, finite for every finite residual, to a relative error of at most
         2 eps (1 + alpha (|log|e|| + |log beta|)), measured (see `alcl._kernels`). Differentiable twice in all four
         arguments. Its derivative is bounded for alpha >= 1 and falls like kappa alpha / |e| (Theorems I1, I2).
+
+    >>> log_correntropy(torch.tensor([0.0, 1.0, 1e30]), alpha=2.0, beta=1.0)
+    tensor([  0.0000,   0.6931, 138.1551])
     """
     return kernels.elementwise(kernels.LOG_CORRENTROPY, *_arguments(residual, alpha, beta, kappa))
 
@@ -42,6 +45,9 @@ def correntropy_loss(residual: Tensor, alpha, beta) -> Tensor:
 
     Computed with expm1, so a residual of 1e-4 keeps all its digits in float32. Far outside the kernel the loss is
     exactly 1 and its gradient exactly 0. Arguments as for `log_correntropy`; differentiable twice in all of them.
+
+    >>> correntropy_loss(torch.tensor([0.0, 1e-4, 100.0]), alpha=2.0, beta=1.0)
+    tensor([0.0000e+00, 1.0000e-08, 1.0000e+00])
     """
     return kernels.elementwise(kernels.CORRENTROPY, *_arguments(residual, alpha, beta, 1.0))
 
@@ -57,6 +63,12 @@ def alcl_loss(
     Z = (2 beta / alpha) B(1/alpha, kappa - 1/alpha) needs kappa alpha > 1 (Theorem L3). With `normalized=False` log Z
     is left out: fine while alpha and beta are constants, degenerate when they are learned (beta grows without bound).
     The value may be negative; see the module's docstring.
+
+    >>> input, target = torch.tensor([0.0, 3.0]), torch.zeros(2)
+    >>> alcl_loss(input, target, alpha=2.0, beta=1.0, reduction="none")
+    tensor([1.1447, 3.4473])
+    >>> alcl_loss(input, target, alpha=2.0, beta=1.0, normalized=False)
+    tensor(1.1513)
     """
     _check_reduction(reduction)
     residual, alpha, beta, kappa = _enlarged(*_arguments(_residual(input, target), alpha, beta, kappa))
@@ -68,18 +80,16 @@ def alcl_loss(
 
 
 def generalized_correntropy_loss(input: Tensor, target: Tensor, alpha=2.0, beta=1.0, reduction: str = "mean") -> Tensor:
-    """Generalized correntropy loss of input - target, reduced; see `correntropy_loss`."""
+    """Generalized correntropy loss of input - target, reduced; see `correntropy_loss`.
+
+    >>> generalized_correntropy_loss(torch.tensor([0.0, 50.0]), torch.zeros(2))
+    tensor(0.5000)
+    """
     _check_reduction(reduction)
     residual, alpha, beta, one = _enlarged(*_arguments(_residual(input, target), alpha, beta, 1.0))
     if reduction == "none":
         return correntropy_loss(residual, alpha, beta)
     return _finish(_summed(kernels.CORRENTROPY, residual, alpha, beta, one), None, residual, reduction)
-
-
-def cauchy_loss(input: Tensor, target: Tensor, scale=1.0, reduction: str = "mean") -> Tensor:
-    """Cauchy (Lorentzian) loss log(1 + (e/scale)^2), reduced: log-correntropy at alpha = 2, kappa = 1, fixed scale."""
-    _check_reduction(reduction)
-    return alcl_loss(input, target, 2.0, scale, reduction=reduction, normalized=False)
 
 
 # --- helpers --------------------------------------------------------------------------------------------------------

@@ -9,8 +9,7 @@ least squares, and the asymptotic efficiency, which is the price of the bound.
   rho(e) = kappa log(1 + |e/beta|^alpha).
 - `Influence(loss)`: the same quantities, and those that depend on a distribution, for any `ResidualLoss`, by autograd
   and quadrature, so that all methods are measured with one ruler.
-- `tuning_constant`, `location_estimate`, `table`: the scale that buys a wanted efficiency, the M-estimate itself, and
-  the comparison of several losses.
+- `tuning_constant`, `location_estimate`: the scale that buys a wanted efficiency, and the M-estimate itself.
 
 Everything here analyses; nothing trains. Computations run in float64 on the CPU.
 """
@@ -51,6 +50,9 @@ def psi(e: Tensor | float, alpha: Tensor | float, beta: Tensor | float, kappa: T
 
     Raises:
         ValueError: a parameter that is not positive and finite.
+
+    >>> psi(torch.tensor([-1.0, 0.0, 1.0, 100.0]), alpha=2.0, beta=1.0)
+    tensor([-1.0000,  0.0000,  1.0000,  0.0200])
     """
     e, alpha, beta, kappa = _prepare(e, alpha, beta, kappa)
     logit, log_u, zero = _logit(e, alpha, beta)
@@ -63,6 +65,9 @@ def weight(e: Tensor | float, alpha: Tensor | float, beta: Tensor | float, kappa
 
     Non-increasing in |e| exactly for alpha <= 2. At e = 0 the limit: inf for alpha < 2, 2 kappa / beta^2 for alpha = 2,
     0 for alpha > 2. Arguments and errors as for `psi`.
+
+    >>> weight(torch.tensor([0.0, 1.0, 3.0]), alpha=2.0, beta=1.0)
+    tensor([2.0000, 1.0000, 0.2000])
     """
     e, alpha, beta, kappa = _prepare(e, alpha, beta, kappa)
     logit, log_u, zero = _logit(e, alpha, beta)
@@ -75,6 +80,9 @@ def curvature(e: Tensor | float, alpha: Tensor | float, beta: Tensor | float, ka
 
     At e = 0 the limit of the difference quotient psi(e)/e: inf for alpha < 2 (psi rises vertically, or jumps),
     2 kappa / beta^2 for alpha = 2, 0 for alpha > 2. Arguments and errors as for `psi`.
+
+    >>> curvature(torch.tensor([0.0, 1.0, 3.0]), alpha=2.0, beta=1.0)
+    tensor([ 2.0000,  0.0000, -0.1600])
     """
     e, alpha, beta, kappa = _prepare(e, alpha, beta, kappa)
     logit, log_u, zero = _logit(e, alpha, beta)
@@ -94,6 +102,10 @@ def peak(alpha: Tensor | float, beta: Tensor | float, kappa: Tensor | float = 1.
 
     Raises:
         ValueError: a parameter that is not positive and finite.
+
+    >>> location, value = peak(2.0, 0.5)
+    >>> location.item(), value.item()
+    (0.5, 2.0)
     """
     alpha, beta, kappa = torch.broadcast_tensors(*_prepare(None, alpha, beta, kappa)[1:])
     excess = (alpha - 1).clamp(min=0)
@@ -114,6 +126,9 @@ def lipschitz(alpha: Tensor | float, beta: Tensor | float, kappa: Tensor | float
 
     Raises:
         ValueError: a parameter that is not positive and finite.
+
+    >>> lipschitz(2.0, 0.5).item(), lipschitz(1.5, 0.5).item()
+    (8.0, inf)
     """
     _, alpha, beta, kappa = _prepare(None, alpha, beta, kappa)
     a = alpha.clamp(min=2)
@@ -135,6 +150,9 @@ def weak_convexity(alpha: Tensor | float, beta: Tensor | float, kappa: Tensor | 
 
     Raises:
         ValueError: a parameter that is not positive and finite.
+
+    >>> weak_convexity(2.0, 0.5).item(), weak_convexity(1.0, 0.5).item()
+    (1.0, 4.0)
     """
     _, alpha, beta, kappa = _prepare(None, alpha, beta, kappa)
     a = torch.where(alpha > 1, alpha, 2.0)
@@ -162,7 +180,11 @@ _EXPONENT_TOLERANCE, _HEIGHT_TOLERANCE = 1e-6, 1e-9
 
 
 class Supremum(NamedTuple):
-    """Supremum of |psi| and the smallest |e| where it is reached: 0 or inf where it is only a limit, or is infinite."""
+    """Supremum of |psi| and the smallest |e| where it is reached: 0 or inf where it is only a limit, or is infinite.
+
+    >>> Supremum(location=1.0, value=1.0).value
+    1.0
+    """
 
     value: float
     location: float
@@ -204,6 +226,13 @@ class Influence:
     Raises:
         TypeError: `loss` is no `ResidualLoss`.
         ValueError: its parameters are not scalars, or rho is not even.
+
+    >>> from alcl import ALCLoss, L1Loss
+    >>> found = Influence(ALCLoss(alpha=3.0))
+    >>> round(found.supremum().value, 4), found.redescends()
+    (1.5874, True)
+    >>> round(Influence(L1Loss()).asymptotic_efficiency(Normal(0.0, 1.0)), 4)
+    0.6366
     """
 
     def __init__(self, loss: ResidualLoss):
@@ -390,6 +419,9 @@ def contaminated_normal(fraction: float = 0.1, scale: float = 3.0) -> MixtureSam
 
     Raises:
         ValueError: an argument outside its range.
+
+    >>> contaminated_normal(0.1, 3.0).variance  # 0.9 + 0.1 * 9
+    tensor(1.8000, dtype=torch.float64)
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction must lie in (0, 1); got {fraction}")
@@ -417,6 +449,10 @@ def tuning_constant(
 
     Raises:
         ValueError: `efficiency` outside (0, 1), or not reached by the family: the largest one reached is named.
+
+    >>> from alcl import HuberLoss
+    >>> round(tuning_constant(HuberLoss), 3)
+    1.345
     """
     if not 0 < efficiency < 1:
         raise ValueError(f"efficiency must lie in (0, 1); got {efficiency}")
@@ -455,6 +491,11 @@ def location_estimate(
     Raises:
         ValueError: empty or non-finite samples, or a start that is not finite.
         RuntimeError: not converged after `max_iterations` steps.
+
+    >>> from alcl import CauchyLoss, MSELoss
+    >>> samples = torch.tensor([-0.1, 0.0, 0.1, 1000.0])
+    >>> round(location_estimate(samples, MSELoss()), 3), round(location_estimate(samples, CauchyLoss(0.1)), 3)
+    (250.0, 0.0)
     """
     influence = Influence(loss)
     x = torch.as_tensor(samples).detach().to("cpu", torch.float64).flatten()

@@ -44,7 +44,11 @@ _HAIR = 1 + 1e-6
 
 
 class MSELoss(ResidualLoss):
-    """Squared error e^2, as `torch.nn.MSELoss`."""
+    """Squared error e^2, as `torch.nn.MSELoss`.
+
+    >>> MSELoss()(torch.tensor([1.0, 3.0]), torch.zeros(2))
+    tensor(5.)
+    """
 
     bounded = False
 
@@ -53,7 +57,11 @@ class MSELoss(ResidualLoss):
 
 
 class L1Loss(ResidualLoss):
-    """Absolute error |e|, as `torch.nn.L1Loss`."""
+    """Absolute error |e|, as `torch.nn.L1Loss`.
+
+    >>> L1Loss()(torch.tensor([1.0, -3.0]), torch.zeros(2))
+    tensor(2.)
+    """
 
     bounded = False
 
@@ -62,7 +70,11 @@ class L1Loss(ResidualLoss):
 
 
 class HuberLoss(ResidualLoss):
-    """Huber loss (1964), as `torch.nn.HuberLoss`: e^2 / 2 up to delta > 0, then delta (|e| - delta / 2)."""
+    """Huber loss (1964), as `torch.nn.HuberLoss`: e^2 / 2 up to delta > 0, then delta (|e| - delta / 2).
+
+    >>> HuberLoss(delta=1.0, reduction="none")(torch.tensor([1.0, 3.0]), torch.zeros(2))
+    tensor([0.5000, 2.5000])
+    """
 
     bounded = False
 
@@ -78,7 +90,11 @@ class HuberLoss(ResidualLoss):
 
 
 class CauchyLoss(ResidualLoss):
-    """Cauchy (Lorentzian) loss log(1 + (e/scale)^2) with a fixed scale > 0."""
+    """Cauchy (Lorentzian) loss log(1 + (e/scale)^2) with a fixed scale > 0.
+
+    >>> CauchyLoss(scale=0.5)(torch.tensor([0.5]), torch.zeros(1))  # log 2
+    tensor(0.6931)
+    """
 
     bounded = False
 
@@ -104,6 +120,9 @@ class GeneralizedCorrentropyLoss(ResidualLoss):
 
     Static by necessity: learned by gradient, beta would grow without bound, because the loss tends to 0 as
     beta -> infinity whatever the residuals are (Theorem L1).
+
+    >>> GeneralizedCorrentropyLoss(reduction="none")(torch.tensor([0.0, 100.0]), torch.zeros(2))
+    tensor([0., 1.])
     """
 
     def __init__(self, alpha: float = 2.0, beta: float = 1.0, reduction: str = "mean", nonfinite: str = "raise"):
@@ -183,6 +202,14 @@ class ALCLoss(AdaptiveLoss):
 
     Raises:
         ValueError: naming the argument and its legal values; from `forward`, residuals that are inf or NaN.
+
+    >>> criterion = ALCLoss(beta=0.5)
+    >>> loss = criterion(torch.tensor([0.1, -0.2, 9.0]), torch.zeros(3))
+    >>> loss.backward()
+    >>> sorted(name for name, p in criterion.named_parameters() if p.grad is not None)
+    ['raw_alpha', 'raw_beta']
+    >>> round(criterion.alpha.item(), 4), round(criterion.beta.item(), 4), criterion.kappa.item()
+    (2.0, 0.5, 1.0)
     """
 
     bounded = False
@@ -361,6 +388,10 @@ def optimizer_groups(
 
     Weight decay on raw loss parameters would pull shape and scale towards arbitrary values, so it is kept off them.
     `loss_lr` defaults to `lr`: a scale that is learned no faster than the network anneals instead of collapsing.
+
+    >>> groups = optimizer_groups(nn.Linear(3, 1), ALCLoss(), lr=1e-3, weight_decay=0.1)
+    >>> [(len(group["params"]), group["lr"], group["weight_decay"]) for group in groups]
+    [(2, 0.001, 0.1), (2, 0.001, 0.0)]
     """
     _positive("lr", lr)
     loss_lr = lr if loss_lr is None else _positive("loss_lr", loss_lr)

@@ -81,7 +81,11 @@ def _student_t(u: Tensor, v: Tensor, dof: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Noise:
-    """Base of the laws below. A law says how many uniforms an element takes and what it makes of them."""
+    """Base of the laws below. A law says how many uniforms an element takes and what it makes of them.
+
+    >>> issubclass(MixedNoise, Noise), MixedNoise.uniforms
+    (True, 3)
+    """
 
     uniforms: ClassVar[int] = 0
 
@@ -145,6 +149,12 @@ class MixedNoise(Noise):
 
     Raises:
         TypeError, ValueError: an argument is not a number, or outside its range.
+
+    >>> x = torch.full((1, 28, 28), 0.5)
+    >>> y = MixedNoise(impulse=0.3)(x, torch.Generator().manual_seed(0))
+    >>> y.unique()
+    tensor([0.0000, 0.5000, 1.0000])
+    >>> y = MixedNoise(impulse=0.3, scale=0.1, dof=1)(x, torch.Generator().manual_seed(0))  # not clipped
     """
 
     impulse: float = 0.0
@@ -167,7 +177,11 @@ class MixedNoise(Noise):
 
 @dataclass(frozen=True)
 class StudentTNoise(Noise):
-    """y = x + scale * t_dof; `scale` at least 0, in pixel units, `dof` positive (math.inf: Gaussian)."""
+    """y = x + scale * t_dof; `scale` at least 0, in pixel units, `dof` positive (math.inf: Gaussian).
+
+    >>> StudentTNoise(scale=0.1, dof=3)(torch.zeros(2, 3), torch.Generator().manual_seed(0)).shape
+    torch.Size([2, 3])
+    """
 
     scale: float
     dof: float
@@ -195,6 +209,9 @@ class AlphaStableNoise(Noise):
         scale: at least 0, in pixel units.
         skewness: in [-1, 1]; 0 (the default) is symmetric. S1 keeps the mean at 0 where there is one; with
             skewness other than 0 its mode runs off to infinity as stability tends to 1.
+
+    >>> AlphaStableNoise(stability=1.5, scale=0.2)(torch.zeros(2, 3), torch.Generator().manual_seed(0)).shape
+    torch.Size([2, 3])
     """
 
     stability: float
@@ -236,6 +253,10 @@ class LaplaceNoise(Noise):
     """y = x + Laplace noise with density exp(-|e| / scale) / (2 scale); `scale` at least 0, in pixel units.
 
     Standard deviation sqrt(2) * scale. The magnitude is exponential by inverse CDF, with a random sign.
+
+    >>> noise = LaplaceNoise(scale=0.1)(torch.zeros(100_000), torch.Generator().manual_seed(0))
+    >>> round(noise.abs().mean().item(), 2)
+    0.1
     """
 
     scale: float
@@ -258,6 +279,10 @@ class ContaminatedGaussianNoise(Noise):
     Args:
         fraction: share of outliers, a probability in [0, 1].
         scale, outlier_scale: standard deviations, at least 0, in pixel units.
+
+    >>> noise = ContaminatedGaussianNoise(fraction=0.1, scale=0.0, outlier_scale=1.0)
+    >>> round((noise(torch.zeros(100_000), torch.Generator().manual_seed(0)) != 0).double().mean().item(), 2)
+    0.1
     """
 
     fraction: float
@@ -293,6 +318,10 @@ class DriftingNoise:
 
     Parameters of the two laws are interpolated linearly, except degrees of freedom, which are interpolated
     linearly in 1 / dof. `start` and `end` must be of one class. Call as ``drift(x, generator, t)``.
+
+    >>> drift = DriftingNoise(LEVELS["low"], LEVELS["extreme"])
+    >>> drift.at(0.5)
+    MixedNoise(impulse=0.225, scale=0.11, dof=1.5)
     """
 
     start: Noise
@@ -324,6 +353,11 @@ class ChannelNoise:
     """Another law for every channel of images (N, C, H, W): `laws[c]` contaminates channel c.
 
     Call as ``noise(x, generator)``. ValueError where the images do not have one channel for each law.
+
+    >>> noise = ChannelNoise((LaplaceNoise(0.0), LaplaceNoise(0.1)))
+    >>> y = noise(torch.zeros(1, 2, 4, 4), torch.Generator().manual_seed(0))
+    >>> [bool((y[:, c] != 0).any()) for c in (0, 1)]
+    [False, True]
     """
 
     laws: tuple[Noise, ...]
@@ -363,7 +397,11 @@ STUDY_LAWS: dict[str, Noise | ChannelNoise | DriftingNoise] = {
 
 
 def get_level(name: str) -> Noise | ChannelNoise | DriftingNoise:
-    """The noise of a named level or study law; ValueError, with the legal names, for any other name."""
+    """The noise of a named level or study law; ValueError, with the legal names, for any other name.
+
+    >>> get_level("high")
+    MixedNoise(impulse=0.3, scale=0.1, dof=1)
+    """
     legal = {**LEVELS, **STUDY_LAWS}
     if not isinstance(name, str) or name not in legal:
         raise ValueError(f"level must be one of {', '.join(legal)}; got {name!r}")
@@ -381,6 +419,9 @@ def clamp_for_network(y: Tensor) -> Tensor:
     test the network rather than the loss. The target stays `y` itself: clipped to [0, 1] it would hold point
     masses at 0 and 1, so residuals that are exactly zero, and a likelihood that is unbounded as the scale
     shrinks (notebook 03). The margin keeps most of the additive noise visible: clamping is no denoiser.
+
+    >>> clamp_for_network(torch.tensor([-1e5, 0.3, 7.0]))
+    tensor([-1.0000,  0.3000,  2.0000])
     """
     return y.clamp(*NETWORK_RANGE)
 
@@ -393,6 +434,10 @@ def signal_to_noise(x: Tensor, y: Tensor) -> Tensor:
 
     Returns:
         float64 tensor, shape (N,); +inf for an image without noise, NaN only for a black image without noise.
+
+    >>> x = torch.ones(1, 4)
+    >>> signal_to_noise(x, x + 0.1).round(decimals=3)
+    tensor([20.], dtype=torch.float64)
     """
     if not isinstance(x, Tensor) or not isinstance(y, Tensor) or x.shape != y.shape or x.ndim < 2:
         raise ValueError("x and y must be tensors of one shape (N, ...), clean and noisy images")

@@ -41,12 +41,7 @@ seed = 0
 copies = 20  # noisy copies of one picture
 steps = 300  # of Adam
 
-# %%
-from alcl.paper.parameters import check_parameters
-
-check_parameters(["seed", "copies", "steps"], "00_start_here")
-
-# %%
+# %% tags=["hide-input"]
 import math
 import warnings
 
@@ -61,10 +56,11 @@ from alcl import ALCLoss, GeneralizedT, optimizer_groups
 from alcl.experiments.evaluation import psnr
 from alcl.losses import L1Loss, MSELoss
 from alcl.noise import LEVELS
-from alcl.paper import figures, manifest
+from alcl.paper import figures
+from alcl.paper.notebook import begin
 
-torch.set_num_threads(1)
-figures.use_theme()
+save = begin("00_start_here", ["seed", "copies", "steps"])
+
 
 # %% [markdown]
 # ## 1 · The problem in one picture
@@ -116,9 +112,9 @@ quality = {name: psnr(picture.clamp(0, 1)[None], clean[None]) for name, picture 
 pictures = [clean, noisy[0], learned["mse"], learned["alcl"]]
 titles = ["the truth", f"one of {copies} copies", f"MSE: {quality['mse']:.1f} dB", f"ALCL: {quality['alcl']:.1f} dB"]
 fig = plt.figure(figsize=(7.2, 2.3))
-_ = figures.image_row(fig, pictures, titles)
-_ = fig.suptitle("Squared error averages the noise; ALCL learns to leave it out")
-_ = manifest.save(fig, "fig00a_problem", notebook="00_start_here",
+figures.image_row(fig, pictures, titles)
+fig.suptitle("Squared error averages the noise; ALCL learns to leave it out")
+save(fig, "fig00a_problem",
                  parameters={"seed": seed, "copies": copies, "steps": steps})  # fmt: skip
 
 # %% [markdown]
@@ -206,16 +202,16 @@ quiet = LEVELS["low"](clean.expand(copies, *clean.shape), torch.Generator().manu
 sharp = ALCLoss()
 _, losses = learn(sharp, quiet)
 fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.8))
-_ = left.plot(losses, color=figures.COLORS["alcl"], lw=2)
-_ = left.axhline(0, color="0.6", lw=0.8)
-_ = left.set(xlabel="step", ylabel="ALCL", title="The loss passes zero ...")
+left.plot(losses, color=figures.COLORS["alcl"], lw=2)
+left.axhline(0, color="0.6", lw=0.8)
+left.set(xlabel="step", ylabel="ALCL", title="The loss passes zero ...")
 e = torch.linspace(-0.15, 0.15, 601)
 density = GeneralizedT(sharp.alpha.detach(), sharp.beta.detach())
-_ = right.plot(e, density.log_prob(e).exp(), color=figures.COLORS["alcl"], lw=2)
-_ = right.axhline(1, color="0.6", lw=0.8)
-_ = right.text(-0.15, 1.3, "density 1", color="0.4", fontsize=9)
-_ = right.set(xlabel="residual", ylabel="density", title="... because a narrow density is high")
-_ = manifest.save(fig, "fig00b_negative_loss", notebook="00_start_here",
+right.plot(e, density.log_prob(e).exp(), color=figures.COLORS["alcl"], lw=2)
+right.axhline(1, color="0.6", lw=0.8)
+right.text(-0.15, 1.3, "density 1", color="0.4", fontsize=9)
+right.set(xlabel="residual", ylabel="density", title="... because a narrow density is high")
+save(fig, "fig00b_negative_loss",
                  parameters={"seed": seed, "copies": copies, "steps": steps})  # fmt: skip
 
 # %% [markdown]

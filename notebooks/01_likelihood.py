@@ -35,12 +35,7 @@ seed = 0
 replications = 200  # simulated data sets behind the standard errors of Section 4
 sample_size = 2000  # residuals in each
 
-# %%
-from alcl.paper.parameters import check_parameters
-
-check_parameters(["seed", "replications", "sample_size"], "01_likelihood")
-
-# %%
+# %% tags=["hide-input"]
 import math
 
 import matplotlib.pyplot as plt
@@ -52,11 +47,11 @@ from scipy import integrate, special, stats
 
 from alcl.distributions import GeneralizedT, log_normalizer
 from alcl.functional import alcl_loss, generalized_correntropy_loss, log_correntropy
-from alcl.paper import figures, manifest
+from alcl.paper import figures
+from alcl.paper.notebook import begin
 
-torch.set_default_dtype(torch.float64)
-torch.set_num_threads(1)
-figures.use_theme()
+save = begin("01_likelihood", ["seed", "replications", "sample_size"], dtype=torch.float64)
+
 
 # %% [markdown]
 # > **Where this loss comes from.** *Correntropy* as a measure of similarity: Liu, Pokharel and Príncipe (2007); with
@@ -232,7 +227,7 @@ left.annotate("their average,\n1 / (1 + u²)", (3.0, 0.1), (3.9, 0.3), color=fig
 right.text(0.12, 8.2, "parabolas\nτu²", color=figures.COLORS["gcl"])
 right.text(3.75, 3.5, "log(1 + u²)", color=figures.COLORS["alcl"])
 fig.suptitle("Averaging over an unknown bandwidth bends parabolas into a logarithm")
-_ = manifest.save(fig, "fig01b_bandwidth_averaging", notebook="01_likelihood")
+save(fig, "fig01b_bandwidth_averaging")
 
 # %% [markdown]
 # ## 3 · Normalise it
@@ -306,7 +301,7 @@ right.set(xlabel="x / scale", ylabel="P(|residual| > x)", xlim=(0.1, 1e3), ylim=
 right.set_title("Same shape, α = 2")
 figures.direct_label(right)
 fig.suptitle("α shapes the peak, κα − 1 sets the tail")
-_ = manifest.save(fig, "fig01a_density_family", notebook="01_likelihood")
+save(fig, "fig01a_density_family")
 
 # %% [markdown]
 # The negative log-likelihood of one residual, and so the loss, is
@@ -450,7 +445,7 @@ ax.text(0.97, 0.06, "ellipse: 95% region\nfrom Theorem L11", transform=ax.transA
 ax.set(xlabel="estimated shape α", ylabel="estimated scale β")
 ax.set_title("Estimates scatter as the information predicts")
 drawn_with = {"seed": seed, "replications": replications, "sample_size": sample_size}
-_ = manifest.save(fig, "fig01c_recovery", notebook="01_likelihood", parameters=drawn_with)
+save(fig, "fig01c_recovery", parameters=drawn_with)
 
 # %% [markdown]
 # ## What to take away

@@ -30,7 +30,7 @@
 # the idea of an estimator. Rejection, efficiency, reweighting, curvature, breakdown at a fixed scale, and the time that
 # a descent takes are in appendix [A3_influence](A3_influence.ipynb); symbols are in the [glossary](glossary.md).
 
-# %%
+# %% tags=["hide-input"]
 import math
 
 import matplotlib.pyplot as plt
@@ -44,11 +44,10 @@ from alcl.experiments.datasets import load_dataset
 from alcl.functional import alcl_loss, log_correntropy
 from alcl.influence import Influence, location_estimate, peak, psi, tuning_constant
 from alcl.noise import LEVELS
-from alcl.paper import figures, manifest
+from alcl.paper import figures
+from alcl.paper.notebook import begin
 
-torch.set_default_dtype(torch.float64)
-torch.set_num_threads(1)
-figures.use_theme()
+save = begin("02_influence", dtype=torch.float64)
 
 
 # %%
@@ -128,9 +127,9 @@ right.set(ylim=(0, 9), title="ALCL: shape sets the growth")
 for ax in (left, right):
     ax.set(xlim=(0, 8), xlabel="residual |e|, scales = 1", ylabel="loss ρ(e)")
 left.annotate("MSE", (2.95, 7.7), color=figures.COLORS["mse"], fontsize=9)  # its line leaves the axes there
-_ = figures.direct_label(left, {name: shown[name] for name in methods if name != "mse"})
-_ = figures.direct_label(right, {line.get_label(): line.get_label() for line in right.get_lines()})
-_ = manifest.save(fig, "fig02a_losses", notebook="02_influence")
+figures.direct_label(left, {name: shown[name] for name in methods if name != "mse"})
+figures.direct_label(right, {line.get_label(): line.get_label() for line in right.get_lines()})
+save(fig, "fig02a_losses")
 
 # %% [markdown]
 # Their influence curves follow. On the right the axes are logarithmic, so that a power law is a straight line: MSE
@@ -149,10 +148,10 @@ for ax in (left, right):
 left.annotate("MSE", (1.2, 2.05), color=figures.COLORS["mse"], fontsize=9)
 right.annotate("MSE", (60, 30), color=figures.COLORS["mse"], fontsize=9)
 right.annotate("GCL", (3.6, 3e-5), color=figures.COLORS["gcl"], fontsize=9)
-_ = figures.direct_label(left, {name: shown[name] for name in methods if name != "mse"})
+figures.direct_label(left, {name: shown[name] for name in methods if name != "mse"})
 short = {"huber": "L1, Huber", "barron": "Barron", "student_t": "Student-t", "cauchy": "Cauchy", "alcl": "ALCL"}
-_ = figures.direct_label(right, short)
-_ = manifest.save(fig, "fig02b_influence", notebook="02_influence")
+figures.direct_label(right, short)
+save(fig, "fig02b_influence")
 
 # %% [markdown]
 # ## 2 · Bounded
@@ -376,8 +375,8 @@ ax.set(xlim=(-10, 10), ylim=(-1, 1), xlabel="value x of the added residuals (whi
 ax.set_xscale("symlog", linthresh=0.1)
 ax.set(ylabel="shift / fraction added", title="One per cent of wild pixels: what they do")
 ax.annotate("MSE (mean)", (1.2, 0.9), color=figures.COLORS["mse"], fontsize=9)
-_ = figures.direct_label(ax, {"l1": "L1 (median)", "huber": "Huber", "gcl": "GCL", "alcl": "ALCL, fitted"})
-_ = manifest.save(fig, "fig02f_sensitivity", notebook="02_influence")
+figures.direct_label(ax, {"l1": "L1 (median)", "huber": "Huber", "gcl": "GCL", "alcl": "ALCL, fitted"})
+save(fig, "fig02f_sensitivity")
 
 # %% tags=["nbval-check-output"]
 print(f"fitted to the residuals: alpha = {fitted.alpha:.2f}, beta = {fitted.beta:.3f} (robust scale {scale:.3f})")
@@ -496,8 +495,8 @@ for ax, (spread, title) in zip(axes, titles.items(), strict=True):
     ax.set(xlim=(0, 0.55), ylim=(0.008, 2000), yscale="log", title=title, xlabel="fraction moved by 1000 std")
     ax.axvline(0.5, color="0.8", linewidth=0.8, zorder=1)
 axes[0].set_ylabel("error of the location, in std (at least 0.01)")
-_ = figures.direct_label(axes[1], names)
-_ = manifest.save(fig, "fig02c_breakdown", notebook="02_influence")
+figures.direct_label(axes[1], names)
+save(fig, "fig02c_breakdown")
 
 # %% tags=["nbval-check-output"]
 first = {s: {n: min(breakdown.loc[s].index[breakdown.loc[s, n] > 5], default=1) for n in names} for s in titles}

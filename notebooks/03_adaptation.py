@@ -34,12 +34,7 @@
 # %% tags=["parameters"]
 seed = 0
 
-# %%
-from alcl.paper.parameters import check_parameters
-
-check_parameters(["seed"], "03_adaptation")
-
-# %%
+# %% tags=["hide-input"]
 import math
 import warnings
 
@@ -50,12 +45,12 @@ import torch
 from scipy import optimize, special, stats
 
 from alcl import ALCLoss, GeneralizedT
-from alcl.paper import figures, manifest
+from alcl.paper import figures
+from alcl.paper.notebook import begin
 from alcl.paper.scoring import NODES, joint_estimates, node_weights
 
-torch.set_default_dtype(torch.float64)
-torch.set_num_threads(1)
-figures.use_theme()
+save = begin("03_adaptation", ["seed"], dtype=torch.float64)
+
 ORANGE, BLUE = figures.COLORS["alcl"], figures.COLORS["mse"]
 
 # %% [markdown]
@@ -144,12 +139,12 @@ panels = [
 fig, axes = plt.subplots(1, 3, figsize=(7.4, 2.9))
 for ax, (title, curves) in zip(axes, panels, strict=True):
     for (label, y), color in zip(curves, (ORANGE, BLUE), strict=True):
-        _ = ax.plot(u, y, color=color, label=label)
-    _ = ax.set(xscale="log", title=title, xlabel="residual |e| / β")
-_ = fig.suptitle("Scores of output and scale are bounded, those of shape and tail are not")
+        ax.plot(u, y, color=color, label=label)
+    ax.set(xscale="log", title=title, xlabel="residual |e| / β")
+fig.suptitle("Scores of output and scale are bounded, those of shape and tail are not")
 for ax in axes:
-    _ = figures.direct_label(ax, fontsize=8)
-_ = manifest.save(fig, "fig03a_scores", notebook="03_adaptation")
+    figures.direct_label(ax, fontsize=8)
+save(fig, "fig03a_scores")
 
 # %% [markdown]
 # ## 2 · Collapse: when the scale falls to zero
@@ -285,7 +280,7 @@ ax.plot(exact, learned[1], color=BLUE, marker=".", label="α learned")
 ax.text(exact[first] - 0.045, 3e-4, "α learned", color=BLUE, rotation=90, fontsize=8)
 ax.set(yscale="log", xlabel="fraction z of exact zeros (dotted: threshold)", ylabel="scale β reached", xlim=(0, 0.82))
 ax.set_title("Too many exact zeros pull the scale to its floor")
-_ = manifest.save(fig, "fig03b_collapse", notebook="03_adaptation", parameters={"seed": seed})
+save(fig, "fig03b_collapse", parameters={"seed": seed})
 
 # %% [markdown]
 # A fraction of zeros that every fixed shape between 2 and the one reached would survive is fatal when the shape is
@@ -364,10 +359,10 @@ assert min(paths["neither learned"][-1], paths["shape too"][-1]) > 29
 # %%
 fig, ax = plt.subplots(figsize=(5.6, 3.0))
 for (name, path), color in zip(paths.items(), ("#6B6B6B", ORANGE, "#8A2B00"), strict=True):
-    _ = ax.plot(path, color=color, label=name, linestyle="--" if name == "shape too" else "-")
-_ = ax.set(xlabel="step of Adam", ylabel="location", xlim=(0, 700), title="A learned scale leaves the wrong cluster")
-_ = figures.direct_label(ax)
-_ = manifest.save(fig, "fig03c_one_maximum", notebook="03_adaptation")
+    ax.plot(path, color=color, label=name, linestyle="--" if name == "shape too" else "-")
+ax.set(xlabel="step of Adam", ylabel="location", xlim=(0, 700), title="A learned scale leaves the wrong cluster")
+figures.direct_label(ax)
+save(fig, "fig03c_one_maximum")
 
 # %% [markdown]
 # **Any fraction of far outliers implodes shape and scale, slowly** (Theorem J4). With a fraction $\epsilon$ at $R$,
@@ -425,11 +420,11 @@ curves = {
 }
 fig, ax = plt.subplots(figsize=(5.6, 3.2))
 for name, (look, values) in curves.items():
-    _ = ax.plot(places, values, **(look | {"label": name}))
-_ = ax.set(xscale="log", xlim=(0.5, 30), xlabel="place of 20% of outliers, N(0, 1) data", ylabel="bias of the location")
-_ = ax.set_title("A learned shape follows near outliers; a cap of 3 does not")
-_ = figures.direct_label(ax)
-_ = manifest.save(fig, "fig03d_bias", notebook="03_adaptation")
+    ax.plot(places, values, **(look | {"label": name}))
+ax.set(xscale="log", xlim=(0.5, 30), xlabel="place of 20% of outliers, N(0, 1) data", ylabel="bias of the location")
+ax.set_title("A learned shape follows near outliers; a cap of 3 does not")
+figures.direct_label(ax)
+save(fig, "fig03d_bias")
 top = {name: max(values) for name, (_, values) in curves.items()}
 print({name: round(float(value), 2) for name, value in top.items()})
 assert top["ALCL"] > 2 * max(top["α = 2"], top["α ≤ 3"])

@@ -30,7 +30,13 @@
 # **What you need.** [Notebook 01](01_likelihood.ipynb) for the density $p(e) \propto (1 + |e/\beta|^\alpha)^{-\kappa}$;
 # Theorem A4 of notebook 03 for the collapse. No download: everything runs on the digits that come with scikit-learn.
 
-# %%
+# %% tags=["parameters"]
+seed = 0
+n_samples = 100_000  # draws behind every distribution that is shown
+dataset = "digits"  # gray images that are contaminated
+rgb_dataset = "digits_rgb"  # colour images that are contaminated
+
+# %% tags=["hide-input"]
 import math
 
 import matplotlib.pyplot as plt
@@ -44,20 +50,13 @@ from alcl import noise
 from alcl.distributions import GeneralizedT
 from alcl.experiments.datasets import load_dataset
 from alcl.noise import LEVELS, MixedNoise, StudentTNoise, clamp_for_network, signal_to_noise
-from alcl.paper.figures import COLORS, LEVEL_COLORS, direct_label, headline, image_grid, use_theme
-from alcl.paper.manifest import save, save_table
-from alcl.paper.parameters import check_parameters
+from alcl.paper.figures import COLORS, LEVEL_COLORS, direct_label, headline, image_grid
+from alcl.paper.notebook import begin
 
-use_theme()
+save = begin("04_noise", ["seed", "n_samples", "dataset", "rgb_dataset"])
 
-# %% tags=["parameters"]
-seed = 0
-n_samples = 100_000  # draws behind every distribution that is shown
-dataset = "digits"  # gray images that are contaminated
-rgb_dataset = "digits_rgb"  # colour images that are contaminated
 
 # %%
-check_parameters(["seed", "n_samples", "dataset", "rgb_dataset"], "04_noise")
 parameters = {"seed": seed, "n_samples": n_samples, "dataset": dataset, "rgb_dataset": rgb_dataset}
 gray, colour = load_dataset(dataset), load_dataset(rgb_dataset)
 data = {d.name: d.checksum for d in (gray, colour)}
@@ -104,7 +103,7 @@ level_table = pd.DataFrame(
         for name, law in LEVELS.items()
     ]
 )
-_ = save_table(level_table, "table04_levels", notebook="04_noise")
+save(level_table, "table04_levels")
 print(level_table.to_string(index=False, na_rep="-"))
 
 # %% [markdown]
@@ -265,15 +264,15 @@ fig, axes = plt.subplots(1, 4, figsize=(7.0, 2.6), sharey=True)
 for i, (ax, (name, (dof, law))) in enumerate(zip(axes, laws.items(), strict=True)):
     sample = np.sort(np.abs(draws(StudentTNoise(1.0, dof), offset=20 + i)))[::-1][k - 1]
     reference, low, high = (law.isf(q / 2) for q in (exceedance, *bounds))
-    _ = ax.fill_between(exceedance, low / reference, high / reference, color="0.85", lw=0)
-    _ = ax.semilogx(exceedance, sample / reference, color=COLORS["alcl"])
-    _ = ax.set(title=name, xlim=(1, 3 / n_samples), yscale="log", ylim=(0.4, 2.5))
-_ = axes[0].set_yticks([0.5, 1, 2], labels=["0.5", "1", "2"])
-_ = axes[0].minorticks_off()
-_ = axes[0].set_ylabel("quantile, sample / scipy")
-_ = fig.supxlabel("exceedance probability", fontsize=9.5)
+    ax.fill_between(exceedance, low / reference, high / reference, color="0.85", lw=0)
+    ax.semilogx(exceedance, sample / reference, color=COLORS["alcl"])
+    ax.set(title=name, xlim=(1, 3 / n_samples), yscale="log", ylim=(0.4, 2.5))
+axes[0].set_yticks([0.5, 1, 2], labels=["0.5", "1", "2"])
+axes[0].minorticks_off()
+axes[0].set_ylabel("quantile, sample / scipy")
+fig.supxlabel("exceedance probability", fontsize=9.5)
 headline(fig, "Samples follow their distribution into the tail")
-_ = save(fig, "fig04a_quantiles", notebook="04_noise", parameters=parameters)
+save(fig, "fig04a_quantiles", parameters=parameters)
 
 # %% [markdown]
 # ## 3 · What heavy tails do to residuals
@@ -330,11 +329,11 @@ for name in noisy_levels:
     ax.loglog(a[shown], asymptote[shown], ":", color=color, lw=1.3, label=f"{name}: slope −{law.dof}")
 a = np.geomspace(1e-2, 1.1, 200)
 ax.loglog(a, 2 * stats.norm.sf(a, scale=0.2), color="0.6", label="_Gaussian")
-_ = ax.text(0.13, 1e-6, "Gaussian,\nscale 0.2", color="0.4")
-_ = ax.set(xlim=(1e-2, 1e4), ylim=(1e-8, 1.5), xlabel="residual size a", ylabel="P(|residual| > a)")
-_ = ax.set_title("Impulses end at 1; beyond, tails fall as a power")
-_ = direct_label(ax)
-_ = save(fig, "fig04b_tails", notebook="04_noise", parameters=parameters)
+ax.text(0.13, 1e-6, "Gaussian,\nscale 0.2", color="0.4")
+ax.set(xlim=(1e-2, 1e4), ylim=(1e-8, 1.5), xlabel="residual size a", ylabel="P(|residual| > a)")
+ax.set_title("Impulses end at 1; beyond, tails fall as a power")
+direct_label(ax)
+save(fig, "fig04b_tails", parameters=parameters)
 
 # %% [markdown]
 # Two regimes show. Up to $a = 1$ the impulses dominate: a shoulder at the share of pixels they hit. Beyond it only
@@ -397,7 +396,7 @@ fig, (left, right) = plt.subplots(1, 2, figsize=(7.0, 3.4))
 for name in noisy_levels:
     dashed = (0, (4, 3)) if name == "extreme" else "-"  # it lies on top of high
     left.loglog(sizes, kurtosis_table[name], color=LEVEL_COLORS[name], ls=dashed, marker="o", ms=3, label=name)
-_ = left.set(xlabel="sample size n", ylabel="sample kurtosis (median of 30)")
+left.set(xlabel="sample size n", ylabel="sample kurtosis (median of 30)")
 n = np.unique(np.geomspace(1, n_samples, 1000).astype(int))
 for offset in range(4):
     path = draws(StudentTNoise(1.0, 1), offset=10 + offset).cumsum()[n - 1] / n
@@ -405,12 +404,12 @@ for offset in range(4):
 path = draws(StudentTNoise(1.0, 3), offset=10).cumsum()[n - 1] / n
 right.semilogx(n, path, color=LEVEL_COLORS["low"], lw=1.8)
 box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}
-_ = right.text(1.2, 6.8, "four Cauchy samples", color=LEVEL_COLORS["extreme"], bbox=box)
-_ = right.text(1.2, -7.4, "one sample with 3 df", color=LEVEL_COLORS["low"], bbox=box)
-_ = right.set(ylim=(-8, 8), xlabel="sample size n", ylabel="running mean")
+right.text(1.2, 6.8, "four Cauchy samples", color=LEVEL_COLORS["extreme"], bbox=box)
+right.text(1.2, -7.4, "one sample with 3 df", color=LEVEL_COLORS["low"], bbox=box)
+right.set(ylim=(-8, 8), xlabel="sample size n", ylabel="running mean")
 headline(fig, "From high noise on, which is Cauchy, neither kurtosis nor mean settles")
-_ = direct_label(left)
-_ = save(fig, "fig04c_moments", notebook="04_noise", parameters=parameters)
+direct_label(left)
+save(fig, "fig04c_moments", parameters=parameters)
 
 # %% [markdown]
 # ## 4 · What it looks like
@@ -431,9 +430,9 @@ for source, picked in zip((gray, colour), chosen, strict=True):
     columns = [LEVELS[name](x, generator(3)) for name in levels]
     rows += [[column[i] for column in columns] for i in range(len(picked))]
 fig = plt.figure(figsize=(5.2, 6.2))
-_ = image_grid(fig, rows, titles=levels)
+image_grid(fig, rows, titles=levels)
 headline(fig, "From clean images to two pixels in five replaced")
-_ = save(fig, "fig04d_noise_examples", notebook="04_noise", parameters=parameters, data=data)
+save(fig, "fig04d_noise_examples", parameters=parameters, data=data)
 
 # %% [markdown]
 # ### Signal-to-noise ratio
@@ -450,7 +449,7 @@ for source in (gray, colour):
 quantiles = {key: np.quantile(v, (0.05, 0.25, 0.5, 0.75, 0.95)) for key, v in snr.items()}
 snr_table = pd.DataFrame(quantiles, index=["5 %", "25 %", "median", "75 %", "95 %"]).T
 snr_table.index.names = ["dataset", "level"]
-_ = save_table(snr_table, "table04_snr", notebook="04_noise", parameters=parameters, data=data, float_format=".1f")
+save(snr_table, "table04_snr", parameters=parameters, data=data, float_format=".1f")
 print("SNR in dB\n" + snr_table.round(0).astype(int).to_string())
 assert snr_table["median"].groupby("dataset").apply(lambda v: v.is_monotonic_decreasing).all()
 
@@ -517,14 +516,14 @@ fig, ax = plt.subplots(figsize=(6.4, 3.3))
 for clip, color in ((False, "black"), (True, LEVEL_COLORS["high"])):
     e = residuals("high", clip)
     profile = np.array([negative_log_likelihood(e, 1.2, beta) for beta in betas])
-    _ = ax.semilogx(betas, profile, color=color)
+    ax.semilogx(betas, profile, color=color)
     if not clip:
-        _ = ax.plot(betas[profile.argmin()], profile.min(), "o", color=color)
-_ = ax.text(1e-6, 3.1, "targets as they are: a minimum", color="black")
-_ = ax.text(1e-6, -1.6, "targets clipped to [0, 1]: no minimum", color=LEVEL_COLORS["high"])
-_ = ax.set(ylim=(-2.2, 5), xlabel="scale β, at shape α = 1.2", ylabel="negative log-likelihood per pixel")
-_ = ax.set_title("Clipped targets reward a scale of zero")
-_ = save(fig, "fig04e_clipping", notebook="04_noise", parameters=parameters, data={gray.name: gray.checksum})
+        ax.plot(betas[profile.argmin()], profile.min(), "o", color=color)
+ax.text(1e-6, 3.1, "targets as they are: a minimum", color="black")
+ax.text(1e-6, -1.6, "targets clipped to [0, 1]: no minimum", color=LEVEL_COLORS["high"])
+ax.set(ylim=(-2.2, 5), xlabel="scale β, at shape α = 1.2", ylabel="negative log-likelihood per pixel")
+ax.set_title("Clipped targets reward a scale of zero")
+save(fig, "fig04e_clipping", parameters=parameters, data={gray.name: gray.checksum})
 
 # %% [markdown]
 # The collapse needs a network that reproduces black pixels exactly; a real one only approaches it. That delays the
@@ -554,19 +553,19 @@ image = gray.x_test[chosen[0][1]]
 y = LEVELS["extreme"](image, generator(9))
 pixel = np.arange(image.numel())
 fig, ax = plt.subplots(figsize=(7.0, 3.2))
-_ = ax.axhspan(*noise.NETWORK_RANGE, color="0.94", zorder=0)
-_ = ax.step(pixel, image.flatten(), where="mid", color="0.45", lw=1.0)
-_ = ax.plot(pixel, y.flatten(), "o", color=LEVEL_COLORS["high"], ms=5, mfc="none")
-_ = ax.plot(pixel, clamp_for_network(y).flatten(), ".", color="black", ms=4)
-_ = ax.set_yscale("symlog", linthresh=2, linscale=2)
+ax.axhspan(*noise.NETWORK_RANGE, color="0.94", zorder=0)
+ax.step(pixel, image.flatten(), where="mid", color="0.45", lw=1.0)
+ax.plot(pixel, y.flatten(), "o", color=LEVEL_COLORS["high"], ms=5, mfc="none")
+ax.plot(pixel, clamp_for_network(y).flatten(), ".", color="black", ms=4)
+ax.set_yscale("symlog", linthresh=2, linscale=2)
 ticks = [-100, -10, -1, 0, 1, 2, 10, 100]
-_ = ax.set_yticks(ticks, labels=[f"{tick}" for tick in ticks])
-_ = ax.set(xlabel="pixel of one image, row by row", ylabel="value", xlim=(-1, image.numel()), ylim=(-200, 200))
+ax.set_yticks(ticks, labels=[f"{tick}" for tick in ticks])
+ax.set(xlabel="pixel of one image, row by row", ylabel="value", xlim=(-1, image.numel()), ylim=(-200, 200))
 rows = (("target y", LEVEL_COLORS["high"]), ("network's input", "black"), ("clean", "0.45"))
 for k, (text, color) in enumerate(rows):
-    _ = ax.text(0.01, 0.95 - 0.075 * k, text, color=color, va="center", transform=ax.transAxes)
-_ = ax.set_title("The network sees clamped pixels; the loss sees the target as it is")
-_ = save(fig, "fig04f_network_input", notebook="04_noise", parameters=parameters, data={gray.name: gray.checksum})
+    ax.text(0.01, 0.95 - 0.075 * k, text, color=color, va="center", transform=ax.transAxes)
+ax.set_title("The network sees clamped pixels; the loss sees the target as it is")
+save(fig, "fig04f_network_input", parameters=parameters, data={gray.name: gray.checksum})
 
 # %% [markdown]
 # ## 7 · Which density fits the noise?
@@ -599,10 +598,9 @@ fit_table[["alpha", "beta"]] = [
     [fits[name]["alcl"].alpha.item(), fits[name]["alcl"].beta.item()] for name in noisy_levels
 ]
 fit_table.index.name = "level"
-_ = save_table(
+save(
     fit_table,
     "table04_fit",
-    notebook="04_noise",
     parameters=parameters,
     data={gray.name: gray.checksum},
     float_format=".2f",
@@ -621,12 +619,12 @@ for ax, name in zip(axes, noisy_levels, strict=True):
     ax.stairs(np.where(density > 0, density, np.nan), edges, baseline=1e-6, fill=True, color="0.85")
     for method, fitted in fits[name].items():
         ax.semilogy(grid, fitted.log_prob(grid).exp(), color=COLORS[method], lw=1.3, label=names[method])
-    _ = ax.set(ylim=(1e-3, 30), xlabel="residual", title=name)
-_ = axes[0].set_ylabel("density")
+    ax.set(ylim=(1e-3, 30), xlabel="residual", title=name)
+axes[0].set_ylabel("density")
 handles = axes[0].get_legend_handles_labels()
-_ = fig.legend(*handles, loc="outside lower center", ncols=4, columnspacing=1.2, handlelength=1.5)
+fig.legend(*handles, loc="outside lower center", ncols=4, columnspacing=1.2, handlelength=1.5)
 headline(fig, "Only the generalized t has room for both the peak and the tail")
-_ = save(fig, "fig04g_fit", notebook="04_noise", parameters=parameters, data={gray.name: gray.checksum})
+save(fig, "fig04g_fit", parameters=parameters, data={gray.name: gray.checksum})
 
 # %% [markdown]
 # The gray area is the noise. The impulses are the two bumps near $-1$ and $+1$: on black and white pixels a replaced
@@ -672,9 +670,9 @@ flat, digit = torch.full((1, 24, 24), 0.5), gray.x_test[chosen[0][1]]
 rows = [[x] + [law(x, generator(6)) for law in other.values()] for x in (flat, digit)]
 fig = plt.figure(figsize=(6.6, 2.7))
 titles = ["clean", "Gaussian", "Laplace", "contaminated\nGaussian", "stable 1.5", "Cauchy"]
-_ = image_grid(fig, rows, titles=titles)
+image_grid(fig, rows, titles=titles)
 headline(fig, "One interquartile range, five tails")
-_ = save(fig, "fig04h_other_laws", notebook="04_noise", parameters=parameters, data={gray.name: gray.checksum})
+save(fig, "fig04h_other_laws", parameters=parameters, data={gray.name: gray.checksum})
 
 # %% [markdown]
 # ## 9 · A level that drifts
@@ -699,13 +697,13 @@ assert (np.diff(path[:, 1]) < 0).all()
 
 # %%
 fig, ax = plt.subplots(figsize=(5.4, 3.2))
-_ = ax.fill_between(times, path[:, 0], path[:, 2], color=LEVEL_COLORS["moderate"], alpha=0.25, lw=0)
-_ = ax.plot(times, path[:, 1], color=LEVEL_COLORS["extreme"], label="median")
-_ = ax.text(0.1, -14, "band: 5 % to 95 % of images", color="0.35")
-_ = ax.set(xlabel="time t, from level low to level extreme", ylabel="SNR (dB)")
-_ = ax.set_title("A drifting level lowers the SNR without a jump")
-_ = direct_label(ax)
-_ = save(fig, "fig04i_drift", notebook="04_noise", parameters=parameters, data={gray.name: gray.checksum})
+ax.fill_between(times, path[:, 0], path[:, 2], color=LEVEL_COLORS["moderate"], alpha=0.25, lw=0)
+ax.plot(times, path[:, 1], color=LEVEL_COLORS["extreme"], label="median")
+ax.text(0.1, -14, "band: 5 % to 95 % of images", color="0.35")
+ax.set(xlabel="time t, from level low to level extreme", ylabel="SNR (dB)")
+ax.set_title("A drifting level lowers the SNR without a jump")
+direct_label(ax)
+save(fig, "fig04i_drift", parameters=parameters, data={gray.name: gray.checksum})
 
 # %% [markdown]
 # ## What to take away

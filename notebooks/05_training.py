@@ -51,15 +51,7 @@ methods = "all"  # or some of them, "l1,gcl" or ["l1", "gcl"]; mse and alcl are 
 jobs = 1  # processes, one thread each
 losses = None  # the path of a .py file that calls alcl.catalogue.register_loss for losses of your own
 
-# %%
-from alcl.catalogue import carrying, load_losses, make_loss
-from alcl.paper.parameters import check_parameters, records_dir, refusal
-
-check_parameters(["dataset", "level", "seed", "epochs", "methods", "jobs", "losses"])
-if losses is not None:
-    load_losses(losses)  # each is a method of its name
-
-# %%
+# %% tags=["hide-input"]
 import joblib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -68,8 +60,9 @@ import torch
 from scipy import stats
 from tqdm import tqdm
 
-# %%
+# %% tags=["hide-input"]
 import alcl
+from alcl.catalogue import carrying, load_losses, make_loss
 from alcl.distributions import GeneralizedT
 from alcl.experiments import protocol, reconstruction
 from alcl.experiments.datasets import load_dataset
@@ -79,10 +72,13 @@ from alcl.experiments.protocol import MEASURES
 from alcl.experiments.reconstruction import METHODS, NEIGHBOURS, make_task, method_run, stream
 from alcl.experiments.training import fit
 from alcl.losses import optimizer_groups
-from alcl.paper import figures, manifest
+from alcl.paper import figures
+from alcl.paper.notebook import begin
+from alcl.paper.parameters import records_dir, refusal
 
-torch.set_num_threads(1)
-figures.use_theme()
+save = begin("05_training", ["dataset", "level", "seed", "epochs", "methods", "jobs", "losses"], refuse=False)
+if losses is not None:
+    load_losses(losses)  # each is a method of its name
 
 # %% [markdown]
 # Which runs? Everything is settled, and refused if it is illegal, before anything is trained. The correntropy loss
@@ -131,7 +127,7 @@ task = tasks["noisy"]
 print(f"{dataset} at level {level}, seed {seed}: {len(runs)} runs of {runs['alcl'].epochs} epochs")
 
 # %%
-unsaved = refusal("05_training")
+unsaved = refusal("05_training")  # then `save` does nothing
 print("Figures and the table are", f"shown only: {unsaved}" if unsaved else "saved.")
 used = [] if "GCL (untuned)" in tuned else [run.digest for run in protocol.tuning_runs(dataset, level)]
 origin = {
@@ -265,7 +261,7 @@ criteria = [make_loss(short.loss, **dict(short.options)).double() for _ in range
 by_hand(models[0], criteria[0], inputs, targets, short)
 generator = torch.Generator().manual_seed(stream(seed, "batches"))
 sizes = {"epochs": short.epochs, "batch_size": short.batch_size, "lr": short.lr, "loss_lr": short.loss_lr}
-_ = fit(models[1], criteria[1], inputs, targets, generator=generator, **sizes)
+fit(models[1], criteria[1], inputs, targets, generator=generator, **sizes)
 hand, library = (
     torch.nn.utils.parameters_to_vector([*m.parameters(), *c.parameters()])
     for m, c in zip(models, criteria, strict=True)
@@ -358,18 +354,17 @@ fig = plt.figure(figsize=(7.4, 4.2))
 axes = fig.subplot_mosaic([["psnr", "alpha"], ["psnr", "beta"]], width_ratios=[1.25, 1])
 for key, (_, _, history, quality) in results.items():
     gray = {} if key in named else {"color": "0.75", "linewidth": 1.0, "linestyle": "-", "zorder": 1, "label": "_"}
-    _ = axes["psnr"].plot(quality, **looks[key] | gray)
+    axes["psnr"].plot(quality, **looks[key] | gray)
     for name, values in adaptive(key, history.parameters).items():
-        _ = axes[name].plot(values, **looks[key])
+        axes[name].plot(values, **looks[key])
 others = f" (gray: {len(set(results) - named)} other losses)" if set(results) - named else ""
-_ = axes["psnr"].set(xlabel=f"epoch{others}", ylabel="PSNR on clean test images (dB)")
-_ = axes["psnr"].set_title(f"{labels[most]} recovers most, {labels[least]} least")
-_ = axes["alpha"].set(ylabel="shape α", title=f"Shape ends {ways[0]}, scale {ways[1]}", xticklabels=[])
-_ = axes["beta"].set(xlabel="epoch", ylabel="scale β", ylim=(0, None))
+axes["psnr"].set(xlabel=f"epoch{others}", ylabel="PSNR on clean test images (dB)")
+axes["psnr"].set_title(f"{labels[most]} recovers most, {labels[least]} least")
+axes["alpha"].set(ylabel="shape α", title=f"Shape ends {ways[0]}, scale {ways[1]}", xticklabels=[])
+axes["beta"].set(xlabel="epoch", ylabel="scale β", ylim=(0, None))
 for ax in axes.values():
-    _ = figures.direct_label(ax)
-if not unsaved:
-    _ = manifest.save(fig, "fig05a_curves", notebook="05_training", **origin)
+    figures.direct_label(ax)
+save(fig, "fig05a_curves", **origin)
 
 # %% [markdown]
 # A curve that turns down again has begun to reproduce noise: with targets as noisy as the inputs, more training is not
@@ -396,11 +391,10 @@ for key in ("mse", *robust, *(["clean"] if "clean" in results else [])):
     title = f"{labels[key].replace('best ', '')}\n{scores[key]['psnr']:.1f} dB"
     images[title] = in_batches(results[key][0], task.eval_inputs[rows])
 fig = plt.figure(figsize=(7.0, 4.3))
-_ = figures.image_grid(fig, [[column[i] for column in images.values()] for i in range(len(rows))], titles=list(images))
+figures.image_grid(fig, [[column[i] for column in images.values()] for i in range(len(rows))], titles=list(images))
 gains = [scores[key]["psnr"] - scores["mse"]["psnr"] for key in robust]
-_ = fig.suptitle(f"Against MSE, robust losses gain {min(gains):+.1f} to {max(gains):+.1f} dB")
-if not unsaved:
-    _ = manifest.save(fig, "fig05b_reconstructions", notebook="05_training", **origin)
+fig.suptitle(f"Against MSE, robust losses gain {min(gains):+.1f} to {max(gains):+.1f} dB")
+save(fig, "fig05b_reconstructions", **origin)
 
 # %% [markdown]
 # ## 6 · Residuals, and the density behind the loss
@@ -435,20 +429,19 @@ assert nats["best"] <= nats["learned"] + 1e-6
 fig, axes = plt.subplots(1, 2, figsize=(7.4, 3.2), width_ratios=[1, 1.15])
 for ax, reach in zip(axes, (1.2, 6.0), strict=True):
     height, edges = np.histogram(e.numpy(), bins=np.linspace(-reach, reach, 97))
-    _ = ax.stairs(height / len(e) / np.diff(edges), edges, fill=True, color="0.86", baseline=1e-6)
+    ax.stairs(height / len(e) / np.diff(edges), edges, fill=True, color="0.86", baseline=1e-6)
     x = torch.linspace(-reach, reach, 801, dtype=torch.float64)
-    _ = ax.plot(x, gaussian.log_prob(x).exp(), color=figures.COLORS["mse"], label="Gaussian")
-    _ = ax.plot(x, best.log_prob(x).exp(), color="0.2", linestyle=":", label="best of the family")
-    _ = ax.plot(x, learned.log_prob(x).exp(), color=figures.COLORS["alcl"], linewidth=2.2, label="learned by ALCL")
-    _ = ax.set(xlabel="residual", xlim=(-reach, reach))
+    ax.plot(x, gaussian.log_prob(x).exp(), color=figures.COLORS["mse"], label="Gaussian")
+    ax.plot(x, best.log_prob(x).exp(), color="0.2", linestyle=":", label="best of the family")
+    ax.plot(x, learned.log_prob(x).exp(), color=figures.COLORS["alcl"], linewidth=2.2, label="learned by ALCL")
+    ax.set(xlabel="residual", xlim=(-reach, reach))
 top = axes[0].get_ylim()[1]
-_ = axes[0].set(ylabel="density", title="Centre", ylim=(0, top))
-_ = axes[1].set(yscale="log", ylim=(1e-4, 1.5 * top), title="Tails (logarithmic)")
-_ = fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+axes[0].set(ylabel="density", title="Centre", ylim=(0, top))
+axes[1].set(yscale="log", ylim=(1e-4, 1.5 * top), title="Tails (logarithmic)")
+fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 wider = "still wider" if beta > best.beta else "narrower"
-_ = fig.suptitle(f"ALCL's density after training: {wider} than the best of its family")
-if not unsaved:
-    _ = manifest.save(fig, "fig05c_residuals", notebook="05_training", **origin)
+fig.suptitle(f"ALCL's density after training: {wider} than the best of its family")
+save(fig, "fig05c_residuals", **origin)
 
 # %% [markdown]
 # `alcl.diagnostics` says the same in words, for residuals of your own: whether scale or shape sit at a bound, how many
@@ -461,8 +454,7 @@ from alcl.diagnostics import diagnose
 found = diagnose(criterion, e, results["alcl"][2])
 print(found)
 fig = found.draw()
-if not unsaved:
-    _ = manifest.save(fig, "fig05e_diagnosis", notebook="05_training", **origin)
+save(fig, "fig05e_diagnosis", **origin)
 
 # %% [markdown]
 # ## 7 · What the probe sees
@@ -488,10 +480,9 @@ for key in keys:
     averages.append(in_batches(model.decoder, means))
 row_labels = [f"{labels[key]}: {scores[key]['accuracy']:.0%}" for key in keys]
 fig = plt.figure(figsize=(7.4, 0.75 * len(keys) + 0.3))
-_ = figures.image_grid(fig, averages, row_labels=row_labels)
-_ = fig.suptitle("What a code keeps of a class: its average, decoded; accuracy of the probe")
-if not unsaved:
-    _ = manifest.save(fig, "fig05d_codes", notebook="05_training", **origin)
+figures.image_grid(fig, averages, row_labels=row_labels)
+fig.suptitle("What a code keeps of a class: its average, decoded; accuracy of the probe")
+save(fig, "fig05d_codes", **origin)
 
 # %% [markdown]
 # ## 8 · The table
@@ -533,8 +524,7 @@ shown |= {"alpha": "{:.2f}", "beta": "{:.3f}", "kappa": "{:.2f}", "remark": "{}"
 texts = {name: table[name].map(lambda v, f=f: "" if pd.isna(v) else f.format(v)) for name, f in shown.items()}
 print(f"{dataset}, level {level}, seed {seed}")
 print(pd.DataFrame(texts).to_string())
-if not unsaved:  # seconds are this machine's, today
-    _ = manifest.save_table(table.drop(columns="seconds"), "table05_methods", notebook="05_training", **origin)
+save(table.drop(columns="seconds"), "table05_methods", **origin)  # seconds are this machine's, today
 
 # %% [markdown]
 # One seed is an anecdote. What the table can show is that the machinery works; which loss is better, and by how much,

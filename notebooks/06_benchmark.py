@@ -36,7 +36,14 @@
 # - notebook 04 for the noise levels and notebook 05 for what a single run is;
 # - the records in `paper_figures/records`; where some are missing, the notebook says so.
 
-# %%
+# %% tags=["parameters"]
+records = None  # folder of the recorded runs, one file a data set; None: paper_figures/records
+live = True  # train a part of the embedded runs again
+live_levels = ["high"]  # at these noise levels
+live_seeds = [0]  # with these seeds
+jobs = 1  # worker processes; for these few runs, starting a second one takes longer than it saves
+
+# %% tags=["hide-input"]
 import contextlib
 import itertools
 import tempfile
@@ -49,7 +56,7 @@ import torch
 from IPython.display import display
 from matplotlib.lines import Line2D
 
-# %%
+# %% tags=["hide-input"]
 from alcl.experiments import analysis, protocol, reconstruction
 from alcl.experiments.evaluation import in_batches
 from alcl.experiments.protocol import BENCHMARK, EMBEDDED, KEPT_LEVEL, MEASURES, TUNING_SEEDS
@@ -57,23 +64,15 @@ from alcl.experiments.records import RecordStore
 from alcl.influence import Influence
 from alcl.noise import LEVELS, MixedNoise, clamp_for_network
 from alcl.paper import figures
-from alcl.paper.figures import COLORS, LABELS, LEVEL_COLORS, MARKERS, headline, style, use_theme
-from alcl.paper.manifest import save, save_table
-from alcl.paper.parameters import check_parameters, records_dir
+from alcl.paper.figures import COLORS, LABELS, LEVEL_COLORS, MARKERS, headline, style
+from alcl.paper.notebook import begin
+from alcl.paper.parameters import records_dir
 
-use_theme()
+save = begin("06_benchmark", ["records", "live", "live_levels", "live_seeds", "jobs"])
 
-# %% tags=["parameters"]
-records = None  # folder of the recorded runs, one file a data set; None: paper_figures/records
-live = True  # train a part of the embedded runs again
-live_levels = ["high"]  # at these noise levels
-live_seeds = [0]  # with these seeds
-jobs = 1  # worker processes; for these few runs, starting a second one takes longer than it saves
 
 # %%
 DATASETS = (*EMBEDDED, *BENCHMARK)
-check_parameters(["records", "live", "live_levels", "live_seeds", "jobs"], "06_benchmark")
-NOTEBOOK = "06_benchmark"
 folder = records_dir(records, DATASETS)
 committed = {name: protocol.study_store(folder, name).read() for name in DATASETS}
 print({name: f"{len(found)} records" for name, found in committed.items()})
@@ -174,7 +173,7 @@ print({kind: len(found) for kind, found in kinds.items()}, "| data sets:", ", ".
 # %%
 CORE = ("mse", "gcl", "gcl_kept", "alcl")
 cells = analysis.complete_cells(frame, DATASETS, LEVELS, CORE)
-_ = save_table(cells, "table06a_cells", notebook=NOTEBOOK, **source)
+save(cells, "table06a_cells", **source)
 print(f"complete: {cells['complete'].sum()} of {len(cells)} cells")
 cells[~cells["complete"]].reset_index(drop=True)
 
@@ -187,7 +186,7 @@ cells[~cells["complete"]].reset_index(drop=True)
 
 # %%
 table = analysis.summary(frame)
-_ = save_table(table, "table06b_medians", notebook=NOTEBOOK, **source)
+save(table, "table06b_medians", **source)
 order = [method for method in LABELS if method in set(table["method"])]
 for measure in ("accuracy", "psnr"):
     medians = table[table["measure"] == measure].pivot(index=["dataset", "level"], columns="method", values="median")
@@ -204,15 +203,15 @@ def draw(ax, dataset, measure, factor):
     rows = table[(table["dataset"] == dataset) & (table["measure"] == measure)]
     for method in (method for method in order if method not in LINES):
         part = rows[rows["method"] == method]
-        _ = ax.plot(part["level"].map(list(LEVELS).index), factor * part["median"], ".", color="0.7", zorder=1)
+        ax.plot(part["level"].map(list(LEVELS).index), factor * part["median"], ".", color="0.7", zorder=1)
     for method in (method for method in LINES if method in order):
         line = rows[rows["method"] == method].set_index("level").reindex(list(LEVELS))
-        _ = ax.plot(range(len(LEVELS)), factor * line["median"], **style(method))
+        ax.plot(range(len(LEVELS)), factor * line["median"], **style(method))
         for x, row in enumerate(line.itertuples()):
             face = COLORS[method] if row.seeds >= len(analysis.SEEDS) else "white"
-            _ = ax.plot(x, factor * row.median, MARKERS[method], color=COLORS[method], mfc=face, ms=4.5, zorder=4)
-    _ = ax.set_title(dataset)
-    _ = ax.set_xticks(range(len(LEVELS)), list(LEVELS), rotation=35, ha="right", rotation_mode="anchor")
+            ax.plot(x, factor * row.median, MARKERS[method], color=COLORS[method], mfc=face, ms=4.5, zorder=4)
+    ax.set_title(dataset)
+    ax.set_xticks(range(len(LEVELS)), list(LEVELS), rotation=35, ha="right", rotation_mode="anchor")
 
 
 # %%
@@ -227,7 +226,7 @@ def panels(measure, factor, label):
         ax.set_ylabel(label)
     handles = [Line2D([], [], marker=MARKERS[m], **style(m)) for m in LINES[::-1] if m in order]
     handles.append(Line2D([], [], marker=".", lw=0, color="0.7", label="each other loss"))
-    _ = figure.legend(handles=handles, loc="outside lower center", ncols=len(handles) // 2)
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles) // 2)
     return figure
 
 
@@ -245,12 +244,12 @@ def message(measure, factor, unit):
 # %%
 figure = panels("accuracy", 100, "accuracy, %")
 headline(figure, message("accuracy", 100, "points"))
-_ = save(figure, "fig06a_accuracy", notebook=NOTEBOOK, **source)
+save(figure, "fig06a_accuracy", **source)
 
 # %%
 figure = panels("psnr", 1, "PSNR, dB")
 headline(figure, message("psnr", 1, "dB"))
-_ = save(figure, "fig06b_psnr", notebook=NOTEBOOK, **source)
+save(figure, "fig06b_psnr", **source)
 
 # %% [markdown]
 # **How much of the damage is repaired.** MSE trained on *clean* targets is the reference. The share
@@ -269,7 +268,7 @@ parts = [
     for measure in MEASURES
 ]
 shares = pd.concat(parts, ignore_index=True)
-_ = save_table(shares, "table06c_repair", notebook=NOTEBOOK, **source)
+save(shares, "table06c_repair", **source)
 if shares.empty:
     print("no cell has runs with clean targets yet")
 hard = shares[shares["level"].isin(["high", "extreme"])]
@@ -293,26 +292,27 @@ def draw_shares(ax, measure):
         look = {"color": color, "mfc": face, "ms": 5 if ours else 3.5}
         look["zorder"] = 3 + LINES.index(row.method) if ours else 2
         y = places.index((row.dataset, row.level))
-        _ = ax.plot(row.share, y, MARKERS[row.method] if ours else "o", **look)
+        ax.plot(row.share, y, MARKERS[row.method] if ours else "o", **look)
     for x, text in ((0, "MSE"), (1, "clean targets")):
-        _ = ax.axvline(x, color="0.3", lw=0.8, zorder=0)
-        _ = ax.annotate(text, (x, 1.02), xycoords=("data", "axes fraction"), ha="center", fontsize=8.5)
-    _ = ax.set(xlabel=f"share repaired, {'PSNR' if measure == 'psnr' else measure}", xlim=(-0.1, 1.5))
+        ax.axvline(x, color="0.3", lw=0.8, zorder=0)
+        ax.annotate(text, (x, 1.02), xycoords=("data", "axes fraction"), ha="center", fontsize=8.5)
+    ax.set(xlabel=f"share repaired, {'PSNR' if measure == 'psnr' else measure}", xlim=(-0.1, 1.5))
 
 
 # %%
 if not hard.empty:
     figure, axes = plt.subplots(1, 2, figsize=(7.0, 1.4 + 0.24 * len(places)), sharey=True)
-    _ = [draw_shares(ax, measure) for ax, measure in zip(axes, MEASURES, strict=True)]
-    _ = axes[0].set_yticks(range(len(places)), [", ".join(place) for place in places])
-    _ = axes[0].set_ylim(len(places) - 0.5, -0.5)
+    for ax, measure in zip(axes, MEASURES, strict=True):
+        draw_shares(ax, measure)
+    axes[0].set_yticks(range(len(places)), [", ".join(place) for place in places])
+    axes[0].set_ylim(len(places) - 0.5, -0.5)
     handles = [Line2D([], [], marker=MARKERS[m], lw=0, color=COLORS[m], label=LABELS[m]) for m in LINES[:1:-1]]
     handles.append(Line2D([], [], marker="o", ms=3.5, lw=0, color="0.7", label="each other loss"))
-    _ = figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     span = hard[hard["method"] == "alcl"].groupby("measure")["share"].agg(["min", "max"]).round(2)
     texts = [f"{span['min'][m]:.2f} to {span['max'][m]:.2f}" for m in MEASURES]
     headline(figure, f"Of what noise costs MSE, ALCL repairs a share of {texts[0]} in accuracy and {texts[1]} in PSNR")
-    _ = save(figure, "fig06h_repair", notebook=NOTEBOOK, **source)
+    save(figure, "fig06h_repair", **source)
 
 # %% [markdown]
 # ## 5 · Differences
@@ -337,7 +337,7 @@ parts = [
     for family in families
 ]
 differences = pd.concat(parts, ignore_index=True)
-_ = save_table(differences, "table06d_differences", notebook=NOTEBOOK, **source)
+save(differences, "table06d_differences", **source)
 columns = ["dataset", "level", "rival", "seeds", "difference", "low", "high", "ahead", "behind", "p_holm", "note"]
 differences.loc[differences["measure"] == "accuracy", columns].round(4).reset_index(drop=True)
 
@@ -352,10 +352,10 @@ def forest(ax, measure, rival, factor, label):
     for row in rows.itertuples():
         y = place[row.dataset, row.level]
         face = COLORS[rival] if row.p_holm <= 0.05 else "white"
-        _ = ax.hlines(y, factor * row.low, factor * row.high, color=COLORS[rival], lw=1.6)
-        _ = ax.plot(factor * row.difference, y, "o", color=COLORS[rival], mfc=face, ms=4.5)
-    _ = ax.axvline(0, color="0.3", lw=0.8)
-    _ = ax.set(xlabel=f"ALCL minus\n{LABELS[rival]},\n{label}", ylim=(max(place.values()) + 0.8, -1.6))
+        ax.hlines(y, factor * row.low, factor * row.high, color=COLORS[rival], lw=1.6)
+        ax.plot(factor * row.difference, y, "o", color=COLORS[rival], mfc=face, ms=4.5)
+    ax.axvline(0, color="0.3", lw=0.8)
+    ax.set(xlabel=f"ALCL minus\n{LABELS[rival]},\n{label}", ylim=(max(place.values()) + 0.8, -1.6))
     ax.set_yticks(list(place.values()), [level for _, level in place])
     ax.tick_params(axis="y", length=0)
 
@@ -368,15 +368,15 @@ for ax, ((measure, factor, label), rival) in zip(axes, kinds_shown, strict=True)
     forest(ax, measure, rival, factor, label)
 for i, dataset in enumerate(shown):
     look = {"fontweight": "bold", "fontsize": 9, "va": "center", "ha": "right"}
-    _ = axes[0].text(-0.06, 6 * i - 1, dataset, transform=axes[0].get_yaxis_transform(), **look)
+    axes[0].text(-0.06, 6 * i - 1, dataset, transform=axes[0].get_yaxis_transform(), **look)
 drawn = differences[differences["measure"].isin(MEASURES)]
 signs = drawn["difference"].where(drawn["p_holm"] <= 0.05, 0).groupby(drawn["rival"])
 counts = signs.agg(ahead=lambda d: (d > 0).sum(), behind=lambda d: (d < 0).sum(), cells="size")
 counts = counts.astype(int).reindex(["mse", "gcl"], fill_value=0)
 texts = [f"ahead in {row.ahead} and behind in {row.behind} of {row.cells}" for row in counts.itertuples()]
 headline(figure, f"Against MSE ALCL is significantly {texts[0]}, against tuned GCL {texts[1]}")
-_ = figure.supxlabel("above 0 ALCL is ahead; filled: significant at 5 % after Holm's adjustment", fontsize=9)
-_ = save(figure, "fig06d_differences", notebook=NOTEBOOK, **source)
+figure.supxlabel("above 0 ALCL is ahead; filled: significant at 5 % after Holm's adjustment", fontsize=9)
+save(figure, "fig06d_differences", **source)
 
 # %% [markdown]
 # Counted over all cells, ALCL against each rival:
@@ -409,7 +409,7 @@ parts = [
     for family in families
 ]
 beside = pd.concat([differences[:0], *parts], ignore_index=True)
-_ = save_table(beside, "table06j_other_losses", notebook=NOTEBOOK, **source)
+save(beside, "table06j_other_losses", **source)
 beside = beside.assign(sure=((beside["low"] > 0) | (beside["high"] < 0)) & (beside["seeds"] >= len(analysis.SEEDS)))
 analysis.sides(beside[beside["seeds"] >= len(analysis.SEEDS)], ["measure", "rival"])
 
@@ -425,7 +425,7 @@ if len(beside):
     ahead = [int((beside["sure"] & (sign * beside["difference"] > 0)).sum()) for sign in (1, -1)]
     known = f"ahead in {ahead[0]} and behind in {ahead[1]} of {len(beside)} comparisons"
     headline(figure, f"Beside the other losses ALCL is {known}")
-    _ = save(figure, "fig06i_other_losses", notebook=NOTEBOOK, **source)
+    save(figure, "fig06i_other_losses", **source)
 
 # %% [markdown]
 # ## 6 · Tuning GCL
@@ -462,10 +462,10 @@ def chosen(dataset, level, measure):
 def settings_row(ax, y, dataset, level):
     """A bar per setting of GCL; star: the oracle's choice here, cross: the one kept. Returns the differences."""
     gaps = 100 * (untuned(dataset, level, "accuracy") - landscape(dataset, level, "accuracy"))
-    _ = ax.plot(gaps.stack(), [y] * gaps.size, "|", color=COLORS["gcl"], ms=11, mew=1.2)
+    ax.plot(gaps.stack(), [y] * gaps.size, "|", color=COLORS["gcl"], ms=11, mew=1.2)
     for marker, best in chosen(dataset, level, "accuracy"):
         if best["alpha"] in gaps.index and best["beta"] in gaps.columns:  # tuning may be under way
-            _ = ax.plot(gaps.loc[best["alpha"], best["beta"]], y, marker, color="black", ms=7, zorder=4)
+            ax.plot(gaps.loc[best["alpha"], best["beta"]], y, marker, color="black", ms=7, zorder=4)
     return gaps.stack()
 
 
@@ -475,15 +475,13 @@ tuned = [cell for cell in tuned if untuned(*cell, "accuracy") is not None]
 if tuned:
     figure, ax = plt.subplots(figsize=(7.0, 1.3 + 0.26 * len(tuned)))
     gaps = pd.concat([settings_row(ax, y, *cell) for y, cell in enumerate(tuned)])
-    _ = ax.axvline(0, color=COLORS["alcl"], lw=2.4, zorder=1)
-    _ = ax.set_yticks(range(len(tuned)), [", ".join(cell) for cell in tuned])
-    _ = ax.set(ylim=(len(tuned) - 0.4, -0.6))
-    _ = ax.set_xlabel(
-        "ALCL minus a setting of GCL, accuracy in points\n(> 0: ALCL is ahead; ★ the oracle's, × the kept)"
-    )
+    ax.axvline(0, color=COLORS["alcl"], lw=2.4, zorder=1)
+    ax.set_yticks(range(len(tuned)), [", ".join(cell) for cell in tuned])
+    ax.set(ylim=(len(tuned) - 0.4, -0.6))
+    ax.set_xlabel("ALCL minus a setting of GCL, accuracy in points\n(> 0: ALCL is ahead; ★ the oracle's, × the kept)")
     won = f"{(gaps > 0).sum()} of {gaps.size} settings of GCL tried"
     headline(figure, f"Untuned ALCL is ahead of {won}; the worst costs {max(gaps.max(), 0):.0f} points")
-    _ = save(figure, "fig06c_tuning", notebook=NOTEBOOK, **source)
+    save(figure, "fig06c_tuning", **source)
 else:
     print("no tuning runs are recorded: nothing to draw")
 
@@ -500,7 +498,7 @@ for cell in itertools.product(shown, LEVELS, MEASURES):
         rows.append([*cell, grid.size, int((gaps <= 0).sum()), gaps.min(), gaps.median(), gaps.max()])
 names = ["dataset", "level", "measure", "settings", "at_least_ALCL", "ALCL_minus_best", "minus_median", "minus_worst"]
 blind = pd.DataFrame(rows, columns=names)
-_ = save_table(blind, "table06g_wrong_bandwidth", notebook=NOTEBOOK, **source)
+save(blind, "table06g_wrong_bandwidth", **source)
 blind.round(2)
 
 # %% [markdown]
@@ -520,7 +518,7 @@ parts = [
     for rival in RIVALS
 ]
 ratios = pd.concat(parts, ignore_index=True)
-_ = save_table(ratios, "table06e_variances", notebook=NOTEBOOK, **source)
+save(ratios, "table06e_variances", **source)
 columns = ["dataset", "level", "rival", "seeds", "sd_a", "sd_b", "ratio", "low", "high", "p_holm"]
 ratios.loc[ratios["measure"] == "accuracy", columns].round(3).reset_index(drop=True)
 
@@ -547,7 +545,7 @@ counts.groupby(["measure", "rival"])[["cells", "ratio_below_1", "interval_below_
 costs = analysis.training_runs(every)
 base = costs[costs["method"] == "mse"].set_index("dataset")["seconds_per_run"]
 costs["times_mse"] = (costs["seconds_per_run"] / costs["dataset"].map(base)).where(costs["method"].isin(CORE))
-_ = save_table(costs, "table06f_costs", notebook=NOTEBOOK, **source)
+save(costs, "table06f_costs", **source)
 costs.round(2)
 
 # %%
@@ -556,17 +554,17 @@ names = [method for method in order[::-1] if method in per_level.index and metho
 figure, (left, right) = plt.subplots(1, 2, figsize=(7.0, 1.1 + 0.27 * len(names)), sharey=True)
 for y, method in enumerate(names):
     number = per_level[method]
-    _ = left.barh(y, number, color=COLORS[method], height=0.7)
-    _ = left.annotate(f"{number:.0f}", (number, y), xytext=(3, 0), textcoords="offset points", va="center")
+    left.barh(y, number, color=COLORS[method], height=0.7)
+    left.annotate(f"{number:.0f}", (number, y), xytext=(3, 0), textcoords="offset points", va="center")
     found = costs[costs["method"] == method]
-    _ = right.plot(found["times_mse"], [y] * len(found), "o", color=COLORS[method], ms=5, alpha=0.8)
+    right.plot(found["times_mse"], [y] * len(found), "o", color=COLORS[method], ms=5, alpha=0.8)
 left.set_yticks(range(len(names)), [LABELS[method] for method in names])
 left.set_xlabel("training runs per level, tuning included")
 right.set_xlabel("time of one run, times MSE's\n(one point per data set;\nonly methods run beside MSE)")
 right.set_xlim(0, 1.1 * costs["times_mse"].max())
-_ = right.axvline(1, color="0.3", lw=0.8)
+right.axvline(1, color="0.3", lw=0.8)
 headline(figure, "GCL needs a run for every setting tried, ALCL needs one")
-_ = save(figure, "fig06e_cost", notebook=NOTEBOOK, **source)
+save(figure, "fig06e_cost", **source)
 
 # %% [markdown]
 # ## 9 · Where ALCL falls behind, and why
@@ -576,7 +574,7 @@ _ = save(figure, "fig06e_cost", notebook=NOTEBOOK, **source)
 # %%
 behind = differences[(differences["high"] < 0) & (differences["measure"] != "ssim")]
 names = ["dataset", "level", "measure", "rival", "difference", "low", "high", "p_holm"]
-_ = save_table(behind[names], "table06h_behind", notebook=NOTEBOOK, **source)
+save(behind[names], "table06h_behind", **source)
 print(f"behind in {len(behind)} of {(differences['measure'] != 'ssim').sum()} comparisons")
 behind[names].sort_values(["measure", "rival"]).round(4).reset_index(drop=True)
 
@@ -591,7 +589,7 @@ behind[names].sort_values(["measure", "rival"]).round(4).reset_index(drop=True)
 single = analysis.single_settings(every)
 both, neither = analysis.in_both_measures(single)
 single[list(MEASURES)] *= -1  # from GCL minus ALCL
-_ = save_table(single, "table06i_single_settings", notebook=NOTEBOOK, **source)
+save(single, "table06i_single_settings", **source)
 assert not len(single) or both < (len(single) - neither) / 2  # most gains in one measure are paid in the other
 print(f"of {len(single)} single settings, ahead of ALCL in both measures: {both}; behind in both: {neither}")
 single[~single["level"].isin(["none", "moderate"])].round(3).reset_index(drop=True)
@@ -602,16 +600,17 @@ for measure, face in (("accuracy", COLORS["gcl"]), ("psnr", "white")):
     part = single[single["tuned_by"] == measure]
     look = {"color": COLORS["gcl"], "mfc": face, "lw": 0, "ms": 5}
     name = {"accuracy": "accuracy", "psnr": "PSNR"}[measure]
-    _ = ax.plot(100 * part["accuracy"], part["psnr"], "o", label=f"GCL tuned by {name}", **look)
-_ = ax.axhline(0, color=COLORS["alcl"], lw=1.2), ax.axvline(0, color=COLORS["alcl"], lw=1.2)
+    ax.plot(100 * part["accuracy"], part["psnr"], "o", label=f"GCL tuned by {name}", **look)
+ax.axhline(0, color=COLORS["alcl"], lw=1.2)
+ax.axvline(0, color=COLORS["alcl"], lw=1.2)
 for x, y, text in ((0.98, 0.97, "ALCL ahead in both"), (0.02, 0.03, "GCL ahead in both")):
     where = {"ha": "right" if x > 0.5 else "left", "va": "top" if y > 0.5 else "bottom", "color": "0.4"}
-    _ = ax.annotate(text, (x, y), xycoords="axes fraction", fontsize=8.5, **where)
-_ = ax.set(xlabel="ALCL minus GCL, accuracy in points", ylabel="ALCL minus GCL, PSNR in dB")
+    ax.annotate(text, (x, y), xycoords="axes fraction", fontsize=8.5, **where)
+ax.set(xlabel="ALCL minus GCL, accuracy in points", ylabel="ALCL minus GCL, PSNR in dB")
 if len(single):
-    _ = figure.legend(loc="outside lower center", ncols=2, fontsize=8.5)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8.5)
     headline(figure, f"One setting of GCL beats ALCL in both measures in {both} of {len(single)} cases")
-    _ = save(figure, "fig06f_single_settings", notebook=NOTEBOOK, **source)
+    save(figure, "fig06f_single_settings", **source)
 
 # %% [markdown]
 # ### Why PSNR is lost at extreme noise
@@ -689,15 +688,15 @@ if len(causes):
     figure, axes = plt.subplots(1, len(laws), figsize=(7.0, 2.9), sharey=True)
     for ax, (name, part) in zip(axes, causes.groupby("noise", sort=False), strict=True):
         for x, row in enumerate(part.itertuples()):
-            _ = ax.bar(x, row.rest, color=COLORS[row.method], width=0.65)
-            _ = ax.bar(x, row.variance, bottom=row.rest, color=COLORS[row.method], alpha=0.45, width=0.65)
+            ax.bar(x, row.rest, color=COLORS[row.method], width=0.65)
+            ax.bar(x, row.variance, bottom=row.rest, color=COLORS[row.method], alpha=0.45, width=0.65)
             for y, text in ((row.rest / 2, "rest"), (row.rest + row.variance / 2, "variance")):
-                _ = ax.annotate(text, (x, y), ha="center", va="center", fontsize=8, color="0.1")
-        _ = ax.set(title=name, xticks=range(len(part)), xticklabels=[LABELS[m] for m in part["method"]])
+                ax.annotate(text, (x, y), ha="center", va="center", fontsize=8, color="0.1")
+        ax.set(title=name, xticks=range(len(part)), xticklabels=[LABELS[m] for m in part["method"]])
         ax.title.set_fontsize(9.5)
-    _ = axes[0].set_ylabel("mean squared error")
+    axes[0].set_ylabel("mean squared error")
     headline(figure, "Digits, extreme noise: ALCL's gap to tuned GCL comes with the impulses")
-    _ = save(figure, "fig06g_causes", notebook=NOTEBOOK, **source)
+    save(figure, "fig06g_causes", **source)
 
 # %% [markdown]
 # So the gap is the price of a kernel that is not told where outliers are. ALCL's scale is that of the *noise*, found

@@ -35,7 +35,10 @@
 # - the other notebooks, executed, in this folder;
 # - the records in `paper_figures/records`; claims without records are "not yet measured".
 
-# %%
+# %% tags=["parameters"]
+records = None  # folder of the recorded runs, one file a data set; None: paper_figures/records
+
+# %% tags=["hide-input"]
 import inspect
 import json
 
@@ -49,18 +52,14 @@ from alcl.experiments.datasets import DATASETS
 from alcl.experiments.protocol import BENCHMARK, EMBEDDED, study_store
 from alcl.noise import LEVELS
 from alcl.paper import claims
-from alcl.paper.figures import COLORS, DATASET_MARKERS, LABELS, headline, use_theme
-from alcl.paper.manifest import save, save_table
-from alcl.paper.parameters import check_parameters, checkout, figures_dir, records_dir
+from alcl.paper.figures import COLORS, DATASET_MARKERS, LABELS, headline
+from alcl.paper.notebook import begin
+from alcl.paper.parameters import checkout, figures_dir, records_dir
 
-use_theme()
+save = begin("07_figures", ["records"])
 
-# %% tags=["parameters"]
-records = None  # folder of the recorded runs, one file a data set; None: paper_figures/records
 
 # %%
-check_parameters(["records"], "07_figures")
-NOTEBOOK = "07_figures"
 folder = records_dir(records, (*EMBEDDED, *BENCHMARK))
 runs = {name: study_store(folder, name).read() for name in (*EMBEDDED, *BENCHMARK)}
 every = [record for found in runs.values() for record in found]
@@ -112,7 +111,7 @@ display(Markdown(inspect.cleandoc(claims.claims_ledger.__doc__)))
 
 # %%
 ledger = claims.claims_ledger(every, theorems)
-_ = save_table(ledger, "table07_claims", notebook=NOTEBOOK, **source)
+save(ledger, "table07_claims", **source)
 print(ledger["verdict"].value_counts().to_string())
 display(Markdown(claims.ledger_markdown(ledger)))
 
@@ -158,14 +157,14 @@ def gains(ax, kind):
     for i, (name, rival) in enumerate(series):
         rows = table[(table["dataset"] == name) & (table["rival"] == rival)]
         x = [list(LEVELS).index(level) + 0.13 * (i - (len(series) - 1) / 2) for level in rows["level"]]
-        _ = ax.vlines(x, 100 * rows["low"], 100 * rows["high"], color=COLORS[rival], lw=1.3)
+        ax.vlines(x, 100 * rows["low"], 100 * rows["high"], color=COLORS[rival], lw=1.3)
         for at, value, seeds in zip(x, 100 * rows["difference"], rows["seeds"], strict=True):
             face = COLORS[rival] if seeds >= len(analysis.SEEDS) else "white"
-            _ = ax.plot(at, value, DATASET_MARKERS.get(name, "*"), color=COLORS[rival], mfc=face, ms=5, zorder=3)
+            ax.plot(at, value, DATASET_MARKERS.get(name, "*"), color=COLORS[rival], mfc=face, ms=5, zorder=3)
     number = numbers[reported[kind]]
-    _ = ax.hlines(number, 2.6, 4.45, color="black", lw=2)
-    _ = ax.annotate(f"abstract: up to +{number:.2f}", (2.55, number), ha="right", va="bottom")
-    _ = ax.axhline(0, color="0.3", lw=0.8)
+    ax.hlines(number, 2.6, 4.45, color="black", lw=2)
+    ax.annotate(f"abstract: up to +{number:.2f}", (2.55, number), ha="right", va="bottom")
+    ax.axhline(0, color="0.3", lw=0.8)
     ax.set(title=f"{kind} images", xticks=range(len(LEVELS)), xticklabels=list(LEVELS), xlim=(-0.5, 4.5))
 
 
@@ -178,13 +177,13 @@ axes[0].set_ylabel("ALCL minus its rival, accuracy in points\n(> 0: ALCL is ahea
 handles = [Line2D([], [], color=COLORS[rival], lw=2, label=f"ALCL minus {LABELS[rival]}") for rival in ("mse", "gcl")]
 for name in dict.fromkeys(table["dataset"]):
     handles.append(Line2D([], [], marker=DATASET_MARKERS.get(name, "*"), color="0.3", lw=0, label=name))
-_ = figure.legend(handles=handles, loc="outside lower center", ncols=4)
+figure.legend(handles=handles, loc="outside lower center", ncols=4)
 spans = 100 * table.groupby("rival")["difference"].agg(["min", "max"])
 texts = [
     f"{spans['min'][r]:+.1f} to {spans['max'][r]:+.1f} points over {n}" for r, n in names.items() if r in spans.index
 ]
 headline(figure, f"In accuracy ALCL gains {', '.join(texts)}")
-_ = save(figure, "fig07a_headline", notebook=NOTEBOOK, **source)
+save(figure, "fig07a_headline", **source)
 
 # %% [markdown]
 # ## 5 · Every figure and table

@@ -41,13 +41,7 @@
 records = None  # folder of label_noise.jsonl; None: paper_figures/records
 live_seeds = [0]  # of the runs on digits that are trained again
 
-# %%
-from alcl.paper.parameters import check_parameters, records_dir
-
-check_parameters(["records", "live_seeds"], "08_label_noise")
-folder = records_dir(records, ["label_noise"])
-
-# %%
+# %% tags=["hide-input"]
 import itertools
 
 import matplotlib.pyplot as plt
@@ -59,15 +53,18 @@ from scipy import optimize
 from alcl.experiments.analysis import bootstrap_interval
 from alcl.experiments.datasets import load_dataset
 
-# %%
-from alcl.paper import figures, manifest
+# %% tags=["hide-input"]
+from alcl.paper import figures
+from alcl.paper.notebook import begin
+from alcl.paper.parameters import records_dir
 from alcl.related import label_runs
 from alcl.related.label_losses import amse_minimiser, asymmetry_condition, make_classification_loss, smallest_height
 from alcl.related.label_noise import make_label_noise
 from alcl.related.label_runs import METHODS, LabelRun, method_of, method_run
 
-torch.set_num_threads(1)
-figures.use_theme()
+save = begin("08_label_noise", ["records", "live_seeds"])
+folder = records_dir(records, ["label_noise"])
+
 if not isinstance(live_seeds, list) or any(seed not in label_runs.SEEDS for seed in live_seeds):
     raise ValueError(f"live_seeds must be a list of seeds among {label_runs.SEEDS}; got {live_seeds!r}")
 
@@ -111,9 +108,9 @@ for ax, (kind, _) in zip(axes, noises, strict=True):
     image = ax.imshow(counted[kind], cmap="magma_r", vmin=0, vmax=1)
     ax.set(title=kind, xlabel="label given", xticks=range(0, 10, 3), yticks=range(0, 10, 3))
 axes[0].set_ylabel("true class")
-_ = fig.colorbar(image, ax=axes, shrink=0.8, label="share")
+fig.colorbar(image, ax=axes, shrink=0.8, label="share")
 figures.headline(fig, "A rate of 0.4, in three different ways")
-_ = manifest.save(fig, "fig08a_noises", notebook="08_label_noise", data={"digits": digits.checksum})
+save(fig, "fig08a_noises", data={"digits": digits.checksum})
 
 # %% tags=["nbval-check-output"]
 law = make_label_noise("symmetric", 0.4)
@@ -172,15 +169,15 @@ print("pull at the start of training, over MAE's:", ", ".join(f"{NAMES[n]} {r:.1
 fig, ax = plt.subplots(figsize=(7.0, 3.4))
 labels = {"nce_rce": (0.5, 5), "jal_ce": (0.5, 5), "ce": (0.3, 5), "mae": (0.7, 5), "gce": (0.5, -12), "nce": (0.25, 3)}
 for name, (at, up) in labels.items():
-    _ = ax.plot(p_y, pulls[name], color=COLORS[name], lw=2.4 if name == "jal_ce" else 1.5)
+    ax.plot(p_y, pulls[name], color=COLORS[name], lw=2.4 if name == "jal_ce" else 1.5)
     look = {"color": COLORS[name], "fontweight": "bold"}
     where = (at, pulls[name][int((p_y - at).abs().argmin())].item())
-    _ = ax.annotate(NAMES[name], where, (0, up), textcoords="offset points", ha="center", **look)
-_ = ax.axvline(0.1, color="0.6", lw=0.8, ls=":")
-_ = ax.annotate("where training begins", (0.11, 2.5), fontsize=9, color="0.4")
-_ = ax.set(xlabel="probability of the given label", ylabel="pull on its logit", ylim=(-0.05, 2.65))
+    ax.annotate(NAMES[name], where, (0, up), textcoords="offset points", ha="center", **look)
+ax.axvline(0.1, color="0.6", lw=0.8, ls=":")
+ax.annotate("where training begins", (0.11, 2.5), fontsize=9, color="0.4")
+ax.set(xlabel="probability of the given label", ylabel="pull on its logit", ylim=(-0.05, 2.65))
 figures.headline(fig, f"Where training begins CE pulls hardest, {ratio['ce']:.1f} times as hard as MAE")
-_ = manifest.save(fig, "fig08b_losses", notebook="08_label_noise")
+save(fig, "fig08b_losses")
 
 # %% [markdown]
 # Cross-entropy pulls with $1 - p_y$: the less it believes a label the harder it pulls, and wrong labels are those that
@@ -313,13 +310,13 @@ for _ in range(20):
 points = pd.DataFrame(cases, columns=["q", "margin", "height", "holds"])
 points = points[(points["q"] == 2) & points["margin"].between(0.03, 30)]
 fig, ax = plt.subplots(figsize=(5.2, 3.0))
-_ = ax.scatter(points["margin"], points["height"], s=9, c=points["holds"].map({True: "#D55E00", False: "#0072B2"}))
-_ = ax.axvline(1, color="0.4", lw=0.8)
+ax.scatter(points["margin"], points["height"], s=9, c=points["holds"].map({True: "#D55E00", False: "#0072B2"}))
+ax.axvline(1, color="0.4", lw=0.8)
 for x, text, color in ((0.075, "condition fails", "#0072B2"), (1.2, "condition holds", "#D55E00")):
-    _ = ax.annotate(text, (x, 0.93), color=color)
-_ = ax.set(xscale="log", xlabel="$w_m / w_n$ over its threshold", ylabel="largest $p$ of the minimiser")
+    ax.annotate(text, (x, 0.93), color=color)
+ax.set(xscale="log", xlabel="$w_m / w_n$ over its threshold", ylabel="largest $p$ of the minimiser")
 figures.headline(fig, "Past the threshold AMSE's minimiser puts all probability on one label")
-_ = manifest.save(fig, "fig08c_condition", notebook="08_label_noise")
+save(fig, "fig08c_condition")
 
 # %% [markdown]
 # ## 5 · How high must the target be?
@@ -365,13 +362,13 @@ for a, color in ((3.0, "0.6"), (9.0, "0.25"), (30.0, COLORS["jal_ce"])):
     curves[f"AMSE, a = {a:g}"] = (amse_minimiser(torch.tensor(weights), a)[:, 0].numpy(), color)
 fig, ax = plt.subplots(figsize=(7.0, 3.2))
 for label, (height, color) in curves.items():
-    _ = ax.plot(100 * rates, height, color=color, label=label, lw=2.4 if "30" in label else 1.5)
-_ = ax.set(
+    ax.plot(100 * rates, height, color=color, label=label, lw=2.4 if "30" in label else 1.5)
+ax.set(
     xlabel="wrong labels, % (symmetric, ten classes)", ylabel="probability of the truth", ylim=(0, 1.05), xlim=(0, 89)
 )
-_ = ax.set_title("Cross-entropy repeats the noise; a high target ignores it")
-_ = figures.direct_label(ax)
-_ = manifest.save(fig, "fig08d_believed", notebook="08_label_noise")
+ax.set_title("Cross-entropy repeats the noise; a high target ignores it")
+figures.direct_label(ax)
+save(fig, "fig08d_believed")
 
 # %% [markdown]
 # AMSE at $a = 1$ is the plain squared error (Brier score), and it believes exactly what cross-entropy believes.
@@ -506,7 +503,7 @@ all_losses = medians_of(everything.groupby(["dataset", "cell", "method"])["accur
 origin = {"records": {label_runs.STUDY: everything["digest"].tolist()},
           "data": dict(zip(everything["dataset"], everything["data"], strict=True))}  # fmt: skip
 if len(all_losses):
-    _ = manifest.save_table(all_losses, "table08c_all_losses", notebook="08_label_noise", **origin)
+    save(all_losses, "table08c_all_losses", **origin)
 medians = all_losses.pivot(index=["dataset", "method"], columns="cell", values="median")
 medians.rename(index=NAMES, level="method").round(3)
 
@@ -520,10 +517,10 @@ def dots(ax, dataset, noise):
     here = everything[(everything["dataset"] == dataset) & (everything["cell"] == noise)]
     for y, (method, color) in enumerate(reversed(COLORS.items())):
         part = 100 * here[here["method"] == method]["accuracy"]
-        _ = ax.plot(part, [y] * len(part), "o", color=color, ms=4, alpha=0.7, mew=0)
-        _ = ax.plot([part.median()], [y], "|", color="0.15", ms=9)
-    _ = ax.grid(axis="y", color="0.9", lw=0.8)
-    _ = ax.set_title(noise.replace(" ", "\n"), fontsize=9.5)
+        ax.plot(part, [y] * len(part), "o", color=color, ms=4, alpha=0.7, mew=0)
+        ax.plot([part.median()], [y], "|", color="0.15", ms=9)
+    ax.grid(axis="y", color="0.9", lw=0.8)
+    ax.set_title(noise.replace(" ", "\n"), fontsize=9.5)
 
 
 # %%
@@ -534,10 +531,10 @@ if "digits" in lowest:
     for ax, noise in zip(axes, NOISES, strict=True):
         dots(ax, "digits", noise)
     names = [NAMES[method] for method in reversed(COLORS)]
-    _ = axes[0].set(yticks=range(len(names)), yticklabels=names, ylim=(-0.6, len(names) - 0.4))
-    _ = fig.supxlabel("accuracy on clean test labels, % (one point per seed; bar: the median)", fontsize=9.5)
+    axes[0].set(yticks=range(len(names)), yticklabels=names, ylim=(-0.6, len(names) - 0.4))
+    fig.supxlabel("accuracy on clean test labels, % (one point per seed; bar: the median)", fontsize=9.5)
     figures.headline(fig, "Digits: cross-entropy is last, except under asymmetric noise")
-    _ = manifest.save(fig, "fig08e_digits", notebook="08_label_noise", **origin)
+    save(fig, "fig08e_digits", **origin)
 
 # %% [markdown]
 # The larger images, by medians over seeds (all of them, with intervals, are in `table08c_all_losses`):
@@ -549,18 +546,18 @@ if rows:
     fig, ax = plt.subplots(figsize=(7.0, 1.4 + 0.22 * len(rows)))
     for y, (dataset, noise) in enumerate(rows):
         part = 100 * medians.loc[dataset, noise].dropna()
-        _ = ax.plot(part, [y] * len(part), "o", color="0.75", ms=4)
+        ax.plot(part, [y] * len(part), "o", color="0.75", ms=4)
         for method, marker in (("ce", "s"), ("gce", "^"), ("jal_ce", "o")):
-            _ = ax.plot(part.get(method), y, marker, color=COLORS[method], ms=6, label=NAMES[method] if not y else "_")
-        _ = ax.axhline(y - 0.5, color="0.4" if y and not y % len(NOISES) else "0.93", lw=0.8, zorder=0)
-    _ = ax.plot([], [], "o", color="0.75", ms=4, label="each other loss")
-    _ = ax.set_yticks(range(len(rows)), [", ".join(row) for row in rows])
-    _ = ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel="median accuracy on clean test labels, %")
-    _ = fig.legend(loc="outside lower center", ncols=4)
+            ax.plot(part.get(method), y, marker, color=COLORS[method], ms=6, label=NAMES[method] if not y else "_")
+        ax.axhline(y - 0.5, color="0.4" if y and not y % len(NOISES) else "0.93", lw=0.8, zorder=0)
+    ax.plot([], [], "o", color="0.75", ms=4, label="each other loss")
+    ax.set_yticks(range(len(rows)), [", ".join(row) for row in rows])
+    ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel="median accuracy on clean test labels, %")
+    fig.legend(loc="outside lower center", ncols=4)
     both = medians.loc[mirrors].unstack("method").stack("cell", future_stack=True)[["ce", "jal_ce"]].dropna()
     ahead = int((both["jal_ce"] > both["ce"]).sum())
     figures.headline(fig, f"Larger images: JAL-CE is above cross-entropy in {ahead} of {len(both)} conditions")
-    _ = manifest.save(fig, "fig08h_mirrors", notebook="08_label_noise", **origin)
+    save(fig, "fig08h_mirrors", **origin)
 
 # %%
 for (dataset, noise), part in all_losses.groupby(["dataset", "cell"]):
@@ -606,7 +603,7 @@ keys = ["dataset", "cell", "method", "decay"]
 summary = medians_of(core_frame.groupby(keys)["accuracy"])
 summary["memorised"] = core_frame.groupby(keys)["memorised"].median()
 if len(summary):
-    _ = manifest.save_table(summary, "table08a_medians", notebook="08_label_noise", **source)
+    save(summary, "table08a_medians", **source)
 summary.round(3)
 
 # %% [markdown]
@@ -641,7 +638,7 @@ for what, sides in comparisons.items():
         rows.append(entry | {"low": low, "high": high, "ahead": int((values > 0).sum())})
 table = pd.DataFrame(rows, columns=["dataset", "cell", "what", "seeds", "difference", "low", "high", "ahead"])
 if len(table):
-    _ = manifest.save_table(table, "table08b_differences", notebook="08_label_noise", **source)
+    save(table, "table08b_differences", **source)
 table.round(2)
 
 # %%
@@ -653,18 +650,18 @@ for ax, key in zip(axes[0], cells, strict=False):
         color = "#D55E00" if what.startswith("loss") else "0.45" if what.startswith("decay") else "#0072B2"
         if what in part.index:
             row = part.loc[what]
-            _ = ax.hlines(y, row["low"], row["high"], color=color, lw=1.8)
-            _ = ax.plot(row["difference"], y, "o", color=color, ms=5)
-    _ = ax.axvline(0, color="0.3", lw=0.8)
-    _ = ax.set_title("\n".join((key[0], *key[1].split())), fontsize=9.5)
-    _ = ax.set_yticks(range(len(comparisons)), list(comparisons)[::-1])
-_ = fig.supxlabel("accuracy, points (> 0: JAL-CE, or L1 decay, is ahead)", fontsize=9.5)
+            ax.hlines(y, row["low"], row["high"], color=color, lw=1.8)
+            ax.plot(row["difference"], y, "o", color=color, ms=5)
+    ax.axvline(0, color="0.3", lw=0.8)
+    ax.set_title("\n".join((key[0], *key[1].split())), fontsize=9.5)
+    ax.set_yticks(range(len(comparisons)), list(comparisons)[::-1])
+fig.supxlabel("accuracy, points (> 0: JAL-CE, or L1 decay, is ahead)", fontsize=9.5)
 sizes = table["difference"].abs().groupby(table["what"].str.split().str[0]).max()
 if {"loss", "decay"} <= set(sizes.index):
     moved = f"by up to {sizes['loss']:.1f} points, the decay alone by at most {sizes['decay']:.1f}"
     figures.headline(fig, f"The loss alone moves accuracy {moved}")
 if len(table):
-    _ = manifest.save(fig, "fig08f_confound", notebook="08_label_noise", **source)
+    save(fig, "fig08f_confound", **source)
 
 # %% [markdown]
 # How the runs got there: accuracy on clean test labels, and the share of wrong training labels that are repeated,
@@ -679,17 +676,17 @@ for (row, measure), (column, dataset) in itertools.product(enumerate(("accuracy"
     for (method, cell), part in matched[matched["dataset"] == dataset].groupby(["method", "cell"]):
         curve = 100 * np.median(np.array([history[measure] for history in part["history"]]), axis=0)
         look = {"ls": "-" if "sym" in cell[:3] else "--", "color": COLORS[method]}
-        _ = ax.plot(range(1, len(curve) + 1), curve, label=f"{NAMES[method]}, {cell}", **look)
-    _ = ax.set(title=dataset if row == 0 else None, ylabel="")
-    _ = ax.set_xlabel("epoch" if row else "")
-_ = axes[0, 0].set_ylabel("accuracy, %")
-_ = axes[1, 0].set_ylabel("wrong labels\nrepeated, %")
-_ = fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        ax.plot(range(1, len(curve) + 1), curve, label=f"{NAMES[method]}, {cell}", **look)
+    ax.set(title=dataset if row == 0 else None, ylabel="")
+    ax.set_xlabel("epoch" if row else "")
+axes[0, 0].set_ylabel("accuracy, %")
+axes[1, 0].set_ylabel("wrong labels\nrepeated, %")
+fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 if len(matched):
     last = 100 * matched.groupby(["method", "dataset", "cell"])["memorised"].median()
     texts = [f"{last[m].min():.0f} to {last[m].max():.0f} %" for m in ("ce", "jal_ce")]
     figures.headline(fig, f"In the end cross-entropy repeats {texts[0]} of the wrong labels, JAL-CE {texts[1]}")
-    _ = manifest.save(fig, "fig08g_curves", notebook="08_label_noise", **source)
+    save(fig, "fig08g_curves", **source)
 
 # %% [markdown]
 # ## 10 · The verdict, computed

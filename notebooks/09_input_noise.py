@@ -42,13 +42,7 @@
 records = None  # folder of input_noise.jsonl; None: paper_figures/records
 live_seeds = [0]  # of the runs on digits, and of the splits of the table, that are run again
 
-# %%
-from alcl.paper.parameters import check_parameters, records_dir
-
-check_parameters(["records", "live_seeds"], "09_input_noise")
-folder = records_dir(records, ["input_noise"])
-
-# %%
+# %% tags=["hide-input"]
 import itertools
 
 import matplotlib.pyplot as plt
@@ -62,8 +56,10 @@ from torch.nn import functional as F
 
 from alcl.experiments.analysis import bootstrap_interval
 
-# %%
-from alcl.paper import figures, manifest
+# %% tags=["hide-input"]
+from alcl.paper import figures
+from alcl.paper.notebook import begin
+from alcl.paper.parameters import records_dir
 from alcl.related import input_runs
 from alcl.related.feature_losses import (
     PERTURBATIONS,
@@ -76,10 +72,10 @@ from alcl.related.feature_losses import (
 from alcl.related.input_runs import RIVALS, InputRun, Regression
 from alcl.related.label_runs import make_classifier
 
+save = begin("09_input_noise", ["records", "live_seeds"])
+folder = records_dir(records, ["input_noise"])
+
 # %%
-torch.set_num_threads(1)
-figures.use_theme()
-NOTEBOOK = "09_input_noise"
 legal = input_runs.SEEDS["digits"]
 if not isinstance(live_seeds, list) or any(seed not in legal for seed in live_seeds):
     raise ValueError(f"live_seeds must be a list of seeds among {legal}; got {live_seeds!r}")
@@ -206,7 +202,7 @@ print("Hutchinson: tr H. The published measure: tr(H^2), and not tr H")
 generator, tried = torch.Generator().manual_seed(0), 0
 while tried < 30:
     head = nn.Linear(5, 4).double()
-    _ = head.weight.data.copy_(torch.randn(4, 5, generator=generator, dtype=torch.float64))
+    head.weight.data.copy_(torch.randn(4, 5, generator=generator, dtype=torch.float64))
     means = 20 * (head.weight - head.weight.mean(0)).detach()
     distance = plane_distances(means, head).detach()
     margin = distance.min()
@@ -290,7 +286,7 @@ for dataset in DATASETS:
 def source(chosen):
     """What a figure of these runs is made of."""
     data = {config.dataset: record["data"] for config, record in chosen if config.kind == "classifier"}
-    return {"notebook": NOTEBOOK, "records": {"input_noise": [c.digest for c, _ in chosen]}, "data": data}
+    return {"records": {"input_noise": [c.digest for c, _ in chosen]}, "data": data}
 
 
 # %% [markdown]
@@ -342,14 +338,15 @@ def robustness_figure(dataset):
         lines = 100 * part.pivot(index="level", columns="seed", values="accuracy")
         for seed, line in lines.items():
             thin = {"color": LOOKS[training], "alpha": 0.3, "lw": 0.5}
-            _ = ax.plot(line, **COLLAPSED if blind[dataset, training, seed] else thin)
-        _ = ax.plot(lines.median(axis=1), color=LOOKS[training], label=training, marker=".")
-        _ = ax.set(title=name, xlabel="level")
-    _ = [ax.set_ylabel("accuracy, %") for ax in axes[:, 0]]
+            ax.plot(line, **COLLAPSED if blind[dataset, training, seed] else thin)
+        ax.plot(lines.median(axis=1), color=LOOKS[training], label=training, marker=".")
+        ax.set(title=name, xlabel="level")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("accuracy, %")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     handles.append(Line2D([], [], **COLLAPSED))
     known = f"each of the {int(blind[dataset].sum())} collapsed networks (stability)"
-    _ = fig.legend(handles, [*labels, known], loc="outside lower center", ncols=3)
+    fig.legend(handles, [*labels, known], loc="outside lower center", ncols=3)
     return fig
 
 
@@ -359,11 +356,11 @@ clean = curves[curves["number"] == 0].groupby(keys)["accuracy"].first().rename("
 by_run = curves[curves["number"] > 0].groupby([*keys, "perturbation"])["accuracy"].mean().unstack()[list(PERTURBATIONS)]
 robustness = pd.concat([clean, by_run], axis=1).groupby(["dataset", "training"]).median()
 robustness = robustness.reindex(itertools.product(DATASETS, TRAININGS))
-_ = manifest.save_table(robustness, "table09a_robustness", **source(plain))
+save(robustness, "table09a_robustness", **source(plain))
 (100 * robustness).round(1)
 
 # %%
-for dataset, name in (("digits", "fig09a_robustness"), ("mnist", "fig09d_robustness_mnist")):
+for dataset in ("digits", "mnist"):
     if dataset not in DATASETS:
         continue
     first = int((robustness.loc[dataset][list(PERTURBATIONS)].idxmax() == "discriminative").sum())
@@ -372,7 +369,8 @@ for dataset, name in (("digits", "fig09a_robustness"), ("mnist", "fig09d_robustn
         f"{dataset}: over all levels the discriminative loss leads under {first} of {len(PERTURBATIONS)} perturbations"
     )
     figures.headline(fig, title)
-    _ = manifest.save(fig, name, **source([pair for pair in plain if pair[0].dataset == dataset]))
+    origin = source([pair for pair in plain if pair[0].dataset == dataset])
+    save(fig, "fig09a_robustness" if dataset == "digits" else "fig09d_robustness_mnist", **origin)
 
 # %% [markdown]
 # Thick lines are medians over seeds, thin ones single networks; in the table the mean over the four levels of each
@@ -391,7 +389,7 @@ bends = pd.DataFrame(rows).set_index(keys)
 bends["half sigma^2 tr H"] = bends.pop("sigma") ** 2 / 2 * bends["trace"]
 bends["robust"] = 100 * by_run.mean(axis=1)
 table = bends.groupby(["dataset", "training"]).median().reindex(itertools.product(DATASETS, TRAININGS))
-_ = manifest.save_table(table, "table09b_curvature", **source(plain))
+save(table, "table09b_curvature", **source(plain))
 table.round(3)
 
 # %%
@@ -401,17 +399,17 @@ for ax, dataset in zip(axes[0], DATASETS, strict=True):
     own = bends.loc[dataset]
     for training in TRAININGS:
         part = own.loc[training]
-        _ = ax.plot(part["trace"], part["robust"], "o", color=LOOKS[training], label=training, ms=4)
+        ax.plot(part["trace"], part["robust"], "o", color=LOOKS[training], label=training, ms=4)
     rho[dataset] = stats.spearmanr(-own["trace"], own["robust"]).statistic
     look = {"textcoords": "offset points", "va": "center"}
-    _ = ax.annotate(f"{int(blind[dataset].sum())} collapsed", (0, own["robust"].min()), (6, 0), **look)
-    _ = ax.set(title=dataset, xlabel="mean tr H in the input")
-_ = axes[0, 0].set_ylabel("accuracy, mean over\nall perturbations, %")
+    ax.annotate(f"{int(blind[dataset].sum())} collapsed", (0, own["robust"].min()), (6, 0), **look)
+    ax.set(title=dataset, xlabel="mean tr H in the input")
+axes[0, 0].set_ylabel("accuracy, mean over\nall perturbations, %")
 assert max(map(abs, rho.values()), default=0) < 0.3
 found = " and ".join(f"{value:.2f} on {dataset}" for dataset, value in rho.items())
 figures.headline(fig, f"Flat networks need not be robust: rank correlation of flatness and accuracy {found}")
-_ = fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
-_ = manifest.save(fig, "fig09b_curvature", **source(plain))
+fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+save(fig, "fig09b_curvature", **source(plain))
 
 # %% [markdown]
 # The collapsed networks have no curvature at all. And noise adds more to the loss than half the trace says:
@@ -440,7 +438,7 @@ for dataset, rival, (name, (measure, sign)) in itertools.product(DATASETS, ("cle
     rows.append({"dataset": dataset, "rival": rival, "measure": name, "median": np.median(difference), "low": low,
                  "high": high, "better": f"{(sign * difference > 0).sum()} of {len(difference)}"})  # fmt: skip
 verdict = pd.DataFrame(rows).set_index(["dataset", "rival", "measure"])
-_ = manifest.save_table(verdict, "table09d_verdict", **source(plain))
+save(verdict, "table09d_verdict", **source(plain))
 verdict.round(2)
 
 # %%
@@ -488,7 +486,7 @@ for ((dataset, images), part), rival in itertools.product(wide.groupby(["dataset
                  "the rival": part[rival].median(), "difference": (part["alcl"] - part[rival]).median(),
                  "low": low, "high": high})  # fmt: skip
 auxiliaries = pd.DataFrame(rows).set_index(["dataset", "test images", "rival"])
-_ = manifest.save_table(auxiliaries, "table09e_auxiliary", **source(spoilt))
+save(auxiliaries, "table09e_auxiliary", **source(spoilt))
 auxiliaries.round(1)
 
 # %% [markdown]
@@ -538,7 +536,7 @@ ends = {name: bootstrap_interval(values.to_numpy()) for name, values in beyond.i
 summary["ALCL smaller by"] = beyond.median()
 summary["low"], summary["high"] = ({name: end[i] for name, end in ends.items()} for i in (0, 1))
 summary["ALCL better in"] = [f"{int((values > 0).sum())} of {len(values)}" for _, values in beyond.items()]
-_ = manifest.save_table(summary, "table09c_regression", **source(fits))
+save(summary, "table09c_regression", **source(fits))
 summary.round(2)
 
 
@@ -546,9 +544,9 @@ summary.round(2)
 def rival_row(ax, y, name, row):
     """Gray: every split; the median, filled where its interval excludes 0."""
     sure = row["low"] > 0 or row["high"] < 0
-    _ = ax.plot(beyond[name], [y] * len(beyond), ".", color="0.8")
-    _ = ax.hlines(y, row["low"], row["high"], color="0.25", lw=1.8)
-    _ = ax.plot(row["ALCL smaller by"], y, "o", color="0.25", mfc="0.25" if sure else "white", ms=6)
+    ax.plot(beyond[name], [y] * len(beyond), ".", color="0.8")
+    ax.hlines(y, row["low"], row["high"], color="0.25", lw=1.8)
+    ax.plot(row["ALCL smaller by"], y, "o", color="0.25", mfc="0.25" if sure else "white", ms=6)
 
 
 # %%
@@ -556,16 +554,16 @@ order = summary.drop("ALCL").sort_values("ALCL smaller by")
 fig, ax = plt.subplots(figsize=(7.0, 3.4))
 for y, (name, row) in enumerate(order.iterrows()):
     rival_row(ax, y, name, row)
-_ = ax.axvline(0, color=figures.COLORS["alcl"], lw=2.4, zorder=0)
-_ = ax.set_xscale("symlog", linthresh=1.0)
-_ = ax.set_yticks(range(len(order)), order.index)
-_ = ax.set_xticks(marks := [-10, -1, 0, 1, 10, 100, 1000], [f"{mark:+d}" if mark else "0" for mark in marks])
-_ = ax.set_xlabel("mean absolute error on clean test targets, minus ALCL's (> 0: ALCL is ahead)\n"
+ax.axvline(0, color=figures.COLORS["alcl"], lw=2.4, zorder=0)
+ax.set_xscale("symlog", linthresh=1.0)
+ax.set_yticks(range(len(order)), order.index)
+ax.set_xticks(marks := [-10, -1, 0, 1, 10, 100, 1000], [f"{mark:+d}" if mark else "0" for mark in marks])
+ax.set_xlabel("mean absolute error on clean test targets, minus ALCL's (> 0: ALCL is ahead)\n"
                   "point: median; bar: 95 % interval; gray: every split")  # fmt: skip
 ahead, behind = int((order["low"] > 0).sum()), int((order["high"] < 0).sum())
 title = f"Heavy-tailed targets: ALCL is ahead of {ahead} of {len(order)} losses and behind {behind}, the rest is open"
 figures.headline(fig, title)
-_ = manifest.save(fig, "fig09c_regression", **source(fits))
+save(fig, "fig09c_regression", **source(fits))
 
 # %% [markdown]
 # Ahead and behind are meant with the whole interval of the paired differences over splits. (The splits share

@@ -37,7 +37,10 @@
 # - the records in `paper_figures/records`. Nothing is trained here: the runs are declared in `studies.py`, before
 #   they were made, and `python -m alcl.experiments studies` makes those that are missing.
 
-# %%
+# %% tags=["parameters"]
+records = None  # folder of the recorded runs; None: paper_figures/records
+
+# %% tags=["hide-input"]
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -50,18 +53,14 @@ from alcl.experiments.analysis import bootstrap_interval, sides
 from alcl.experiments.reconstruction import method_run
 from alcl.noise import STUDY_LAWS
 from alcl.paper import figures
-from alcl.paper.figures import COLORS, LABELS, LEVEL_COLORS, use_theme
-from alcl.paper.manifest import save, save_table
-from alcl.paper.parameters import check_parameters, records_dir
+from alcl.paper.figures import COLORS, LABELS, LEVEL_COLORS
+from alcl.paper.notebook import begin
+from alcl.paper.parameters import records_dir
 
-use_theme()
+save = begin("10_beyond", ["records"])
 
-# %% tags=["parameters"]
-records = None  # folder of the recorded runs; None: paper_figures/records
 
 # %%
-check_parameters(["records"], "10_beyond")
-NOTEBOOK = "10_beyond"
 folder = records_dir(records, [f"study_{name}" for name in studies.STUDIES])
 MEASURES = {"accuracy": (100, "accuracy, points"), "psnr": (1, "PSNR, dB")}  # factor, label
 frames = {name: studies.study_frame(name, folder) for name in studies.STUDIES}
@@ -86,7 +85,7 @@ def tables(name, by=("dataset", "level")):
     for measure in MEASURES:
         found[measure] = studies.compare(frames[name], measure, by=by)
         part = {"records": {f"study_{name}": used(name)}, "parameters": {"measure": measure}}
-        _ = save_table(found[measure], f"table10_{name}_{measure}", notebook=NOTEBOOK, **part)
+        save(found[measure], f"table10_{name}_{measure}", **part)
     return found
 
 
@@ -177,7 +176,7 @@ if len(frames["drift"]):
     colors = {"drift_up": (where["drift_up"], LEVEL_COLORS["extreme"])}
     colors |= {"drift_down": (where["drift_down"], LEVEL_COLORS["low"])}
     figure = dots(drift, title, colors)
-    _ = save(figure, "fig10a_drift", notebook=NOTEBOOK, records={"study_drift": used("drift")})
+    save(figure, "fig10a_drift", records={"study_drift": used("drift")})
 
 # %% [markdown]
 # Does the learned scale follow the noise? The course of $\beta$ in the recorded runs, up and down:
@@ -202,20 +201,20 @@ if len(frames["drift"]):
     for ax, dataset in zip(axes[0], sets, strict=True):
         for level, dash in (("drift_up", "-"), ("drift_down", (0, (4, 2)))):
             betas = course(level, dataset)
-            _ = ax.plot(betas.T, color=COLORS["alcl"], lw=0.5, alpha=0.4)
+            ax.plot(betas.T, color=COLORS["alcl"], lw=0.5, alpha=0.4)
             line = np.median(betas, axis=0)
-            _ = ax.plot(line, color=COLORS["alcl"], ls=dash, lw=2)
+            ax.plot(line, color=COLORS["alcl"], ls=dash, lw=2)
             at, above = (len(line) - 1, True) if dash == "-" else (3 * len(line) // 4, False)
             look = {"textcoords": "offset points", "ha": "right", "va": "bottom" if above else "top"}
-            _ = ax.annotate(where[level], (at, line[at]), (0, 4 if above else -4), **look)
-        _ = ax.set(title=dataset, xlabel="epoch", yscale="log")
-        _ = ax.set_yticks(ticks := [0.1, 0.2, 0.5], map(str, ticks))
-        _ = ax.minorticks_off()
-    _ = axes[0, 0].set_ylabel("scale β")
+            ax.annotate(where[level], (at, line[at]), (0, 4 if above else -4), **look)
+        ax.set(title=dataset, xlabel="epoch", yscale="log")
+        ax.set_yticks(ticks := [0.1, 0.2, 0.5], map(str, ticks))
+        ax.minorticks_off()
+    axes[0, 0].set_ylabel("scale β")
     wider = min(ended("drift_up", dataset) / ended("drift_down", dataset) for dataset in sets)
     assert wider > 1
     figures.headline(figure, f"Where noise grows, the scale ends {wider:.1f} times as wide as where it fades, or wider")
-    _ = save(figure, "fig10b_tracking", notebook=NOTEBOOK, records={"study_drift": used("drift")})
+    save(figure, "fig10b_tracking", records={"study_drift": used("drift")})
 
 # %% [markdown]
 # ## 2 · Channels that differ
@@ -233,7 +232,7 @@ if len(frames["channels"]):
     assert own.loc["digits_rgb", "high"] < 0 < own.loc["cifar10", "low"]
     title = "One scale per channel gains PSNR on digits_rgb and loses it on cifar10"
     figure = dots(channels, title, {"channels": ("low, moderate, extreme noise by channel", LEVEL_COLORS["high"])})
-    _ = save(figure, "fig10c_channels", notebook=NOTEBOOK, records={"study_channels": used("channels")})
+    save(figure, "fig10c_channels", records={"study_channels": used("channels")})
 
 # %% [markdown]
 # ## 3 · Which part does the work?
@@ -256,7 +255,7 @@ if len(frames["ablations"]):
         f"With both frozen at their start, ALCL changes by at most {100 * frozen[0]:.1f} points and {frozen[1]:.2f} dB"
     )
     figure = dots(ablations, title, levels("low", "high", "extreme"))
-    _ = save(figure, "fig10d_ablations", notebook=NOTEBOOK, records={"study_ablations": used("ablations")})
+    save(figure, "fig10d_ablations", records={"study_ablations": used("ablations")})
 
 # %% [markdown]
 # What became of the scale without the normaliser? By Theorem A5 (appendix [A4_adaptation](A4_adaptation.ipynb)) it
@@ -279,10 +278,10 @@ if len(frames["ablations"]):
 if len(frames["ablations"]):
     rates = everything[(everything["name"] == "alcl") | everything["name"].str.contains("rate")]
     rates = rates[rates["level"].isin(["low", "high"]) & (rates["seed"] < 5)]
-    part = {"notebook": NOTEBOOK, "records": {"study_ablations": used("ablations")}}
+    part = {"records": {"study_ablations": used("ablations")}}
     learned = {measure: studies.compare(rates, measure) for measure in MEASURES}
     for measure, table in learned.items():
-        _ = save_table(table, f"table10_rates_{measure}", **part)
+        save(table, f"table10_rates_{measure}", **part)
         show(table, measure, ["alcl", *dict.fromkeys(table["name"])])
 
 
@@ -291,12 +290,12 @@ def rate_lines(ax, table, level):
     """ALCL at the network's rate minus ALCL at other rates, a line per data set."""
     for dataset, line in table[table["level"] == level].groupby("dataset", sort=False):
         look = {"marker": figures.DATASET_MARKERS[dataset], "color": LEVEL_COLORS[level], "label": dataset}
-        _ = ax.plot(line["rate"], line["difference"], **look)
-    _ = ax.axhline(0, color="0.3", lw=0.8)
-    _ = ax.set(title=f"{level} noise", xscale="log", xlabel="learning rate of shape and scale,\ntimes the network's")
-    _ = ax.set_xticks(ticks := [0.1, 0.3, 1, 3, 10, 30], [f"{tick:g}" for tick in ticks])
-    _ = ax.minorticks_off()
-    _ = figures.direct_label(ax)
+        ax.plot(line["rate"], line["difference"], **look)
+    ax.axhline(0, color="0.3", lw=0.8)
+    ax.set(title=f"{level} noise", xscale="log", xlabel="learning rate of shape and scale,\ntimes the network's")
+    ax.set_xticks(ticks := [0.1, 0.3, 1, 3, 10, 30], [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+    figures.direct_label(ax)
 
 
 # %%
@@ -310,8 +309,8 @@ if len(frames["ablations"]):
     figures.headline(figure, f"A loss that learns faster than the network loses {lost} at low noise")
     for ax, level in zip(axes, ("low", "high"), strict=True):
         rate_lines(ax, table, level)
-    _ = axes[0].set_ylabel("ALCL at the network's rate\nminus this rate, PSNR in dB")
-    _ = save(figure, "fig10g_rates", **part)
+    axes[0].set_ylabel("ALCL at the network's rate\nminus this rate, PSNR in dB")
+    save(figure, "fig10g_rates", **part)
 
 # %% [markdown]
 # A loss that learns faster than the network loses PSNR at low noise, on every set, and its scale ends narrower. The
@@ -360,7 +359,7 @@ if len(frames["unseen"]):
     title = f"On noise never used in development ALCL is at most {max(-tuned.min(), 0):.2f} dB behind tuned GCL"
     colors = dict(zip(studies.UNSEEN, ("#7A2E70", "#4C9F70", "#B8860B"), strict=True))
     figure = dots(unseen, title, {law: (law, color) for law, color in colors.items()})
-    _ = save(figure, "fig10e_unseen", notebook=NOTEBOOK, records={"study_unseen": used("unseen")})
+    save(figure, "fig10e_unseen", records={"study_unseen": used("unseen")})
 
 # %% [markdown]
 # ## 6 · Neighbours
@@ -382,7 +381,7 @@ if len(frames["neighbours"]):
     span = f"{least:.1f} to {most:.1f} dB behind at high and extreme noise"
     title = f"A learned scale alone is not enough: the Gaussian is {span}"
     figure = dots(neighbours, title, levels("low", "high", "extreme"))
-    _ = save(figure, "fig10f_neighbours", notebook=NOTEBOOK, records={"study_neighbours": used("neighbours")})
+    save(figure, "fig10f_neighbours", records={"study_neighbours": used("neighbours")})
 
 # %% [markdown]
 # The answer to the first question is no: at high and extreme noise ALCL is ahead of the Gaussian with a learned scale
@@ -411,7 +410,7 @@ if cells:
     counts = sides(cells, groups).join(cells.groupby(groups)["difference"].agg(least="min", most="max"))
     counts = counts.rename_axis(["study", "method", "measure"])
     every = {f"study_{study}": used(study) for study in reported}
-    _ = save_table(counts.reset_index(), "table10_counts", notebook=NOTEBOOK, records=every)
+    save(counts.reset_index(), "table10_counts", records=every)
     display(counts.unstack("measure")[["ahead", "unresolved", "behind"]])
 
 # %% [markdown]

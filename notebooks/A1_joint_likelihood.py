@@ -41,12 +41,7 @@ samples = 100  # random samples in which local optima are counted
 replications = 200  # simulated regressions
 positions = 90  # places of the outliers, for the largest bias
 
-# %%
-from alcl.paper.parameters import check_parameters
-
-check_parameters(["seed", "samples", "replications", "positions"], "A1_joint_likelihood")
-
-# %%
+# %% tags=["hide-input"]
 import itertools
 import math
 
@@ -61,11 +56,11 @@ from torch import nn
 from alcl import ALCLoss, GeneralizedT, alcl_loss
 from alcl.influence import Influence, curvature, lipschitz, peak, weak_convexity
 from alcl.losses import HuberLoss, L1Loss
-from alcl.paper import figures, manifest
+from alcl.paper import figures
+from alcl.paper.notebook import begin
 
-torch.set_default_dtype(torch.float64)
-torch.set_num_threads(1)
-figures.use_theme()
+save = begin("A1_joint_likelihood", ["seed", "samples", "replications", "positions"], dtype=torch.float64)
+
 ORANGE, BLUE, GREY = figures.COLORS["alcl"], figures.COLORS["mse"], "#6B6B6B"
 
 # %% [markdown]
@@ -275,14 +270,14 @@ for k in (9, 10, 11):
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(7.0, 3.1))
 for (name, curve), color in zip(wells.items(), (ORANGE, "#8A2B00", ORANGE, "#E8A070"), strict=True):
-    _ = (left if "best" in name else right).plot(*curve, color=color, label=name)
-_ = left.axhline(inside, color=GREY, linestyle="--", linewidth=1)
-_ = left.annotate("interior minimum", (1, inside), xytext=(0, -11), textcoords="offset points", color=GREY, fontsize=9)
-_ = left.set(title="Location on one of 20 data", xlabel="−log₁₀ β, with the best shape for it", ylabel="loss L")
-_ = right.set(title="Targets fitted exactly, α = 2", xlabel="−log₁₀ β")
-_ = figures.direct_label(right)
-_ = fig.suptitle("The likelihood has no maximum: far away for one datum, at once for half of them")
-_ = manifest.save(fig, "figA1a_no_maximum", notebook="A1_joint_likelihood", parameters={"seed": seed})
+    (left if "best" in name else right).plot(*curve, color=color, label=name)
+left.axhline(inside, color=GREY, linestyle="--", linewidth=1)
+left.annotate("interior minimum", (1, inside), xytext=(0, -11), textcoords="offset points", color=GREY, fontsize=9)
+left.set(title="Location on one of 20 data", xlabel="−log₁₀ β, with the best shape for it", ylabel="loss L")
+right.set(title="Targets fitted exactly, α = 2", xlabel="−log₁₀ β")
+figures.direct_label(right)
+fig.suptitle("The likelihood has no maximum: far away for one datum, at once for half of them")
+save(fig, "figA1a_no_maximum", parameters={"seed": seed})
 
 # %% [markdown]
 # ### What "maximum likelihood" then means
@@ -632,18 +627,18 @@ profiles = {
 shades = {"neither": GREY, "scale": ORANGE, "both": "#8A2B00"}
 fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.3))
 for name, values in profiles.items():
-    _ = left.plot(line, np.array(values) - min(values), color=shades[name], label=name)
+    left.plot(line, np.array(values) - min(values), color=shades[name], label=name)
 for name, path in paths.items():
-    _ = right.plot(path[:, 0], color=shades["both" if "and" in name else name], label=name)
-_ = left.set(title="Loss, minimised over scale and shape", xlabel="location μ", ylabel="above its minimum", ylim=(0, 3))
-_ = right.set(title="Adam, started in the wrong cloud", xlabel="step", ylabel="location μ", xlim=(0, 1500))
+    right.plot(path[:, 0], color=shades["both" if "and" in name else name], label=name)
+left.set(title="Loss, minimised over scale and shape", xlabel="location μ", ylabel="above its minimum", ylim=(0, 3))
+right.set(title="Adam, started in the wrong cloud", xlabel="step", ylabel="location μ", xlim=(0, 1500))
 for ax, at in ((left, (8, 0.1)), (right, (900, 1.5))):
-    _ = ax.annotate("scale learned", at, color=ORANGE, fontsize=9)
-_ = left.annotate("neither", (13, 2.5), color=GREY, fontsize=9)
-_ = left.annotate("shape (up to 2)\nand scale", (12, 0.78), color="#8A2B00", fontsize=9)
-_ = right.annotate("neither; shape and scale", (500, 26.5), color="#8A2B00", fontsize=9)
-_ = fig.suptitle("Learning the scale removes the trap; learning the shape brings it back")
-_ = manifest.save(fig, "figA1b_one_maximum", notebook="A1_joint_likelihood")
+    ax.annotate("scale learned", at, color=ORANGE, fontsize=9)
+left.annotate("neither", (13, 2.5), color=GREY, fontsize=9)
+left.annotate("shape (up to 2)\nand scale", (12, 0.78), color="#8A2B00", fontsize=9)
+right.annotate("neither; shape and scale", (500, 26.5), color="#8A2B00", fontsize=9)
+fig.suptitle("Learning the scale removes the trap; learning the shape brings it back")
+save(fig, "figA1b_one_maximum")
 
 # %% [markdown]
 # ## 3 · Breakdown of shape and scale
@@ -833,16 +828,16 @@ for alpha_min in (1.25, 1.5, 2.0):
 fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.2))
 reach, shades = np.array(powers), {0.01: "#E8A070", 0.1: ORANGE, 0.3: "#8A2B00"}
 for eps, path in implosion.items():
-    _ = left.plot(reach, path[:, 0], color=shades[eps], label=f"ε = {eps:g}")
-    _ = left.plot(reach[2:], 1 / (eps * math.log(10) * reach[2:]), color=shades[eps], linestyle=":", linewidth=1)
-_ = right.plot(reach, np.exp(implosion[0.1][:, 1]), color=ORANGE, label="no floor")
+    left.plot(reach, path[:, 0], color=shades[eps], label=f"ε = {eps:g}")
+    left.plot(reach[2:], 1 / (eps * math.log(10) * reach[2:]), color=shades[eps], linestyle=":", linewidth=1)
+right.plot(reach, np.exp(implosion[0.1][:, 1]), color=ORANGE, label="no floor")
 for (alpha_min, path), color in zip(floors.items(), ("#7FB2DC", BLUE, "#003A5C"), strict=True):
-    _ = right.plot(reach, np.exp(path[:, 1]), color=color, label=f"α ≥ {alpha_min:g}")
+    right.plot(reach, np.exp(path[:, 1]), color=color, label=f"α ≥ {alpha_min:g}")
 for ax, title, name in ((left, "Shape, α − 1 (dotted: 1/(ε log R))", "α − 1"), (right, "Scale, ε = 0.1", "β")):
-    _ = ax.set(xscale="log", yscale="log", title=title, xlabel="log₁₀ R of the outliers", ylabel=name)
-    _ = figures.direct_label(ax)
-_ = fig.suptitle("Far outliers implode shape and scale slowly; a floor on the shape stops it")
-_ = manifest.save(fig, "figA1c_implosion", notebook="A1_joint_likelihood")
+    ax.set(xscale="log", yscale="log", title=title, xlabel="log₁₀ R of the outliers", ylabel=name)
+    figures.direct_label(ax)
+fig.suptitle("Far outliers implode shape and scale slowly; a floor on the shape stops it")
+save(fig, "figA1c_implosion")
 
 # %% [markdown]
 # ## 4 · Maximum bias: what learning the shape costs the location
@@ -970,13 +965,13 @@ looks = {
 fig, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.4), gridspec_kw={"width_ratios": [1, 1.25]})
 for name, look in looks.items():
     values = np.full(len(places), worst["median"][9]) if name == "median" else bias[name][:, 9]
-    _ = left.plot(places, values, **(look | {"label": "_"}))
-    _ = right.plot(shares, worst[name], **look)
-_ = left.set(title="By place, ε = 0.2", xscale="log", xlabel="place of the outliers", ylabel="bias", ylim=(0, 1.6))
-_ = right.set(title="In the worst place", xlabel="fraction ε of outliers", ylim=(0, 2), xlim=(0, 0.3))
-_ = figures.direct_label(right)
-_ = fig.suptitle("Learning the shape buys efficiency with bias; capped at 3 it costs little up to ε = 0.2")
-_ = manifest.save(fig, "figA1d_maximum_bias", notebook="A1_joint_likelihood", parameters={"positions": positions})
+    left.plot(places, values, **(look | {"label": "_"}))
+    right.plot(shares, worst[name], **look)
+left.set(title="By place, ε = 0.2", xscale="log", xlabel="place of the outliers", ylabel="bias", ylim=(0, 1.6))
+right.set(title="In the worst place", xlabel="fraction ε of outliers", ylim=(0, 2), xlim=(0, 0.3))
+figures.direct_label(right)
+fig.suptitle("Learning the shape buys efficiency with bias; capped at 3 it costs little up to ε = 0.2")
+save(fig, "figA1d_maximum_bias", parameters={"positions": positions})
 
 # %% [markdown]
 # ## 5 · What is estimated: Fisher consistency

@@ -30,12 +30,7 @@
 # %% tags=["parameters"]
 seed = 0
 
-# %%
-from alcl.paper.parameters import check_parameters
-
-check_parameters(["seed"], "A2_likelihood")
-
-# %%
+# %% tags=["hide-input"]
 import math
 from itertools import pairwise
 
@@ -47,9 +42,10 @@ from scipy import integrate, optimize, special, stats
 
 from alcl.distributions import GeneralizedT
 from alcl.functional import alcl_loss, log_correntropy
+from alcl.paper.notebook import begin
 
-torch.set_default_dtype(torch.float64)
-torch.set_num_threads(1)
+save = begin("A2_likelihood", ["seed"], dtype=torch.float64)
+
 
 # %% [markdown]
 # ## 1 · What the density assumes about noise

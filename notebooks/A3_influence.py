@@ -27,7 +27,7 @@
 # **What you need.** [Notebook 02](02_influence.ipynb). Symbols are in the [glossary](glossary.md); $u = e/\beta$,
 # $v = |u|^\alpha/(1 + |u|^\alpha)$, and identity (1) of notebook 02 is $e\,\psi(e) = \kappa\,\alpha\,v$.
 
-# %%
+# %% tags=["hide-input"]
 import math
 
 import matplotlib.pyplot as plt
@@ -36,18 +36,17 @@ import torch
 from scipy import integrate, optimize, stats
 from torch.distributions import StudentT
 
-from alcl.paper import figures, manifest
-
-torch.set_default_dtype(torch.float64)
-torch.set_num_threads(1)
-figures.use_theme()
-
-# %%
 from alcl.comparators import BarronLoss, StudentTLoss
 from alcl.functional import alcl_loss, log_correntropy
 from alcl.influence import Influence, curvature, lipschitz, location_estimate, peak, tuning_constant, weight
 from alcl.losses import ALCLoss, CauchyLoss, GeneralizedCorrentropyLoss, HuberLoss, L1Loss, MSELoss
+
+# %% tags=["hide-input"]
+from alcl.paper import figures
 from alcl.paper.influence_table import default_distributions, table
+from alcl.paper.notebook import begin
+
+save = begin("A3_influence", dtype=torch.float64)
 
 
 def alcl(alpha, beta=1.0, kappa=1.0):
@@ -249,9 +248,9 @@ for name, values in at_scale.items():
     right.plot(scales, values, **figures.style(name) | {"label": name})
 right.set(xscale="log", xlim=(0.05, 20), xlabel="scale of t₂ noise, in what the tuning assumed")
 right.set_title("Scale unknown: learning wins")
-_ = figures.direct_label(left, plain | {"alcl": "ALCL, learned", "alcl_kappa": "ALCL, κ as well"})
-_ = figures.direct_label(right, plain)
-_ = manifest.save(fig, "figA3a_efficiency", notebook="A3_influence")
+figures.direct_label(left, plain | {"alcl": "ALCL, learned", "alcl_kappa": "ALCL, κ as well"})
+figures.direct_label(right, plain)
+save(fig, "figA3a_efficiency")
 
 # %% tags=["nbval-check-output"]
 worst_case = {name: min(values) for name, values in efficiency.items()}
@@ -590,13 +589,13 @@ left.annotate("GCL", (3.6, 3e4), xytext=(-6, 0), textcoords="offset points", ha=
 left.set(xscale="log", yscale="log", xlim=(0.3, 100), ylim=(0.1, 1e6))
 left.set(xlabel="distance d, in scales", ylabel="time (steps × step size)")
 left.set_title("Gradient descent: time to return")
-_ = figures.direct_label(left, {"alcl": "ALCL, α = 2", "l1": "L1", "mse": "MSE"})
+figures.direct_label(left, {"alcl": "ALCL, α = 2", "l1": "L1", "mse": "MSE"})
 for name, path in paths.items():
     right.plot(range(1, 601), path, **figures.style(name) | {"label": name})
 right.set(ylim=(-0.4, 32), xlim=(0, 600), xlabel="step of Adam", ylabel="distance from the centre of the data")
 right.set_title("Adam: GCL does not move")
-_ = figures.direct_label(right, plain | {"alcl": "ALCL, learned", "cauchy": "ALCL, fixed"})
-_ = manifest.save(fig, "figA3b_stranded", notebook="A3_influence")
+figures.direct_label(right, plain | {"alcl": "ALCL, learned", "cauchy": "ALCL, fixed"})
+save(fig, "figA3b_stranded")
 
 # %% tags=["nbval-check-output"]
 assert paths["gcl"][-1] == paths["gcl"][0] == 30.0  # not slow: the gradient is exactly zero
@@ -622,7 +621,7 @@ print("GCL has not moved at all; ALCL, learned, has returned after about as many
 
 # %% tags=["nbval-check-output"]
 quantities = table()
-_ = manifest.save_table(quantities, "tableA3_influence", notebook="A3_influence")
+save(quantities, "tableA3_influence")
 redescending = quantities.index[quantities["tail_exponent"] < -1e-6]
 assert {name for name in redescending if name.split()[0] not in ("GCL", "Cauchy", "Student-t", "Barron", "ALCL")} == {
     "generalized Cauchy a=1.5"
@@ -635,7 +634,7 @@ comparison = {"MSE": MSELoss(), "L1": L1Loss()}
 comparison |= {plain[name]: loss for name, loss in tuned.items()}
 comparison["ALCL, α = 3"] = comparison.pop("ALCL")
 fair = table(comparison)
-_ = manifest.save_table(fair, "tableA3_tuned", notebook="A3_influence")
+save(fair, "tableA3_tuned")
 assert (fair.loc[fair.index[2:], "efficiency Gaussian"] - 0.95).abs().max() < 1e-4
 fair.filter(like="efficiency").rename(columns=lambda name: name.removeprefix("efficiency ")).round(3)
 

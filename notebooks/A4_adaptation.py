@@ -35,12 +35,7 @@ sample_size = 300  # observations in each
 copies = 3  # networks trained side by side in the studies on digits, each with a noise draw of its own
 epochs = 16  # of each of those trainings
 
-# %%
-from alcl.paper.parameters import check_parameters
-
-check_parameters(["seed", "replications", "sample_size", "copies", "epochs"], "A4_adaptation")
-
-# %%
+# %% tags=["hide-input"]
 import functools
 import math
 
@@ -52,12 +47,12 @@ from scipy import integrate, optimize, special, stats
 from torch import nn
 
 from alcl import ALCLoss, GeneralizedT
-from alcl.paper import figures, manifest
+from alcl.paper import figures
+from alcl.paper.notebook import begin
 from alcl.paper.scoring import NODES, STEP, joint_estimates, node_weights
 
-torch.set_default_dtype(torch.float64)
-torch.set_num_threads(1)
-figures.use_theme()
+save = begin("A4_adaptation", ["seed", "replications", "sample_size", "copies", "epochs"], dtype=torch.float64)
+
 ORANGE, BLUE, GREY = figures.COLORS["alcl"], figures.COLORS["mse"], "#6B6B6B"
 
 # %% [markdown]
@@ -161,8 +156,8 @@ fig, ax = plt.subplots(figsize=(4.6, 2.9))
 ax.plot(runs[True][1], color=ORANGE, label="log Z kept")
 ax.plot(runs[False][1], color=GREY, label="log Z dropped")
 ax.set(yscale="log", xlabel="gradient steps", ylabel="scale β", title="Without log Z the scale never stops growing")
-_ = figures.direct_label(ax, fontsize=8)
-_ = manifest.save(fig, "figA4a_without_normaliser", notebook="A4_adaptation")
+figures.direct_label(ax, fontsize=8)
+save(fig, "figA4a_without_normaliser")
 
 # %% [markdown]
 # ## 2 · A floor on the scale
@@ -613,18 +608,18 @@ for row, level in zip(axes, ("low", "moderate"), strict=True):
     for ax, name in zip(row, ("psnr", "beta", "alpha"), strict=True):
         for multiplier, color in tints.items():
             values = paths[level, multiplier][name][: epochs + 1]
-            _ = ax.plot(np.median(values, 1), color=color, label=f"×{multiplier}")
-            _ = ax.fill_between(range(epochs + 1), values.min(1), values.max(1), color=color, alpha=0.2, linewidth=0)
-    _ = row[0].plot(np.median(paths[level, "MSE"]["psnr"], 1), color=BLUE, linestyle="--", label="MSE")
-    _ = row[0].set(ylabel=f"{level} noise", ylim=(8 + 3 * (level == "low"), None))
-    _ = row[1].set(yscale="log", ylim=(0.015, 1.3))
-    _ = figures.direct_label(row[0], fontsize=8)
+            ax.plot(np.median(values, 1), color=color, label=f"×{multiplier}")
+            ax.fill_between(range(epochs + 1), values.min(1), values.max(1), color=color, alpha=0.2, linewidth=0)
+    row[0].plot(np.median(paths[level, "MSE"]["psnr"], 1), color=BLUE, linestyle="--", label="MSE")
+    row[0].set(ylabel=f"{level} noise", ylim=(8 + 3 * (level == "low"), None))
+    row[1].set(yscale="log", ylim=(0.015, 1.3))
+    figures.direct_label(row[0], fontsize=8)
 for ax, title in zip(axes[0], ("PSNR, dB", "Scale β", "Shape α"), strict=True):
-    _ = ax.set_title(title)
-_ = fig.supxlabel("epoch", fontsize=9.5)
-_ = fig.suptitle("A scale that outruns the network hurts at low noise, not at moderate noise")
-_ = manifest.save(
-    fig, "figA4b_learning_rates", notebook="A4_adaptation",
+    ax.set_title(title)
+fig.supxlabel("epoch", fontsize=9.5)
+fig.suptitle("A scale that outruns the network hurts at low noise, not at moderate noise")
+save(
+    fig, "figA4b_learning_rates",
     parameters={"seed": seed, "copies": copies, "epochs": epochs}, data={"digits": digits.checksum},
 )  # fmt: skip
 
@@ -790,20 +785,20 @@ for name, parameters in (("shared", [pooled] * 3), ("one per channel", own)):
 line_colors = {"GCL, narrow": "#CC79A7", "GCL, wide": "#7A1F5C", "L1": figures.COLORS["l1"], "ALCL": ORANGE}
 drawn_from = {"parameters": {"seed": seed}, "data": {"digits": digits.checksum}}
 fig, axes = plt.subplots(1, 3, figsize=(7.4, 3.0))
-_ = axes[0].plot(times, wanted, color="black", linestyle=(0, (3, 2)), label="fits the noise")
-_ = axes[0].plot(times, tracked["ALCL", "slow turn"][1], color=ORANGE, label="learned")
-_ = axes[0].set(yscale="log", title="Scale of ALCL", xlabel="time")
+axes[0].plot(times, wanted, color="black", linestyle=(0, (3, 2)), label="fits the noise")
+axes[0].plot(times, tracked["ALCL", "slow turn"][1], color=ORANGE, label="learned")
+axes[0].set(yscale="log", title="Scale of ALCL", xlabel="time")
 for name, color in line_colors.items():
-    _ = axes[1].plot(times, tracked[name, "slow turn"][0], color=color, label=name)
-_ = axes[1].set(yscale="log", title="Error of the weights", xlabel="time", ylim=(0.01, 8))
+    axes[1].plot(times, tracked[name, "slow turn"][0], color=color, label=name)
+axes[1].set(yscale="log", title="Error of the weights", xlabel="time", ylim=(0.01, 8))
 for k, scale in enumerate(channel_scales.flatten().tolist()):
-    _ = axes[2].plot(channel_runs["one per channel"][0][:, k], color=ORANGE, label=f"noise {scale:g}")
-_ = axes[2].plot(channel_runs["shared"][0][:, 0], color=GREY, linestyle="--", label="shared")
-_ = axes[2].set(yscale="log", title="Scales of channels", xlabel="step")
+    axes[2].plot(channel_runs["one per channel"][0][:, k], color=ORANGE, label=f"noise {scale:g}")
+axes[2].plot(channel_runs["shared"][0][:, 0], color=GREY, linestyle="--", label="shared")
+axes[2].set(yscale="log", title="Scales of channels", xlabel="step")
 for ax in axes:
-    _ = figures.direct_label(ax, fontsize=8)
-_ = fig.suptitle("The scale follows noise that drifts, and separates channels that differ")
-_ = manifest.save(fig, "figA4c_drift_and_channels", notebook="A4_adaptation", **drawn_from)
+    figures.direct_label(ax, fontsize=8)
+fig.suptitle("The scale follows noise that drifts, and separates channels that differ")
+save(fig, "figA4c_drift_and_channels", **drawn_from)
 
 # %% [markdown]
 # ## 7 · The tail weight: what one shape for peak and tail costs
@@ -954,24 +949,24 @@ for name, value, error in zip(("alpha", "beta", "kappa"), kappa_path[-1], covari
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(7.4, 3.0))
 e, truth, one = np.geomspace(0.05, 100, 300), member(6.0, 1.0), GeneralizedT(*closest(member(6.0, 1.0), kappa=1)[1:])
-_ = axes[0].plot(e, truth(e), color="black", linestyle=(0, (3, 2)), label="true")
-_ = axes[0].plot(e, one.log_prob(torch.tensor(e)).exp(), color=ORANGE, label="κ = 1")
-_ = axes[0].set(xscale="log", yscale="log", title="Closest density", xlabel="residual")
+axes[0].plot(e, truth(e), color="black", linestyle=(0, (3, 2)), label="true")
+axes[0].plot(e, one.log_prob(torch.tensor(e)).exp(), color=ORANGE, label="κ = 1")
+axes[0].set(xscale="log", yscale="log", title="Closest density", xlabel="residual")
 peaks, tails = torch.linspace(1.2, 7, 30), {1.0: "#E8A070", 2.0: ORANGE, 4.0: "#8A2B00"}
 for nu, color in tails.items():
     log_f = torch.stack([torch.tensor(member(float(x), nu)(NODES)).log() for x in peaks])
     weight = log_f.exp() * STEP / (log_f.exp() * STEP).sum(1, keepdim=True)
     best = joint_estimates(NODES.expand(30, -1), weight, learn=("alpha", "beta"), tolerance=1e-8)
     costs = (weight * (log_f - GeneralizedT(best[:, 1:2], best[:, 2:], 1.0).log_prob(NODES))).sum(1)
-    _ = axes[1].plot(peaks, 1e3 * costs, color=color, label=f"ν = {nu:g}")
-_ = axes[1].set(title="KL in nats / 1000", xlabel="peak exponent α of the noise")
+    axes[1].plot(peaks, 1e3 * costs, color=color, label=f"ν = {nu:g}")
+axes[1].set(title="KL in nats / 1000", xlabel="peak exponent α of the noise")
 for column, (name, color) in enumerate((("α", ORANGE), ("β", BLUE), ("κ", "#8A2B00"))):
-    _ = axes[2].plot(np.array(kappa_path)[:, column], color=color, label=name)
-_ = axes[2].set(title="All three learned", xlabel="step", ylim=(0, None))
+    axes[2].plot(np.array(kappa_path)[:, column], color=color, label=name)
+axes[2].set(title="All three learned", xlabel="step", ylim=(0, None))
 for ax in axes:
-    _ = figures.direct_label(ax, fontsize=8)
-_ = fig.suptitle("One shape for peak and tail is exact where ν = α − 1, and cheap elsewhere")
-_ = manifest.save(fig, "figA4d_tail_weight", notebook="A4_adaptation", parameters={"seed": seed})
+    figures.direct_label(ax, fontsize=8)
+fig.suptitle("One shape for peak and tail is exact where ν = α − 1, and cheap elsewhere")
+save(fig, "figA4d_tail_weight", parameters={"seed": seed})
 
 # %% [markdown]
 # ## What to take away

@@ -7,8 +7,6 @@ with its gradients computed in the forward pass.
 import itertools
 import math
 import random
-import shutil
-import warnings
 
 import mpmath
 import pytest
@@ -546,56 +544,6 @@ def test_empty_input(function, kind, shape):
     assert gradients[0].shape == shape
     assert all(g == 0 for g in gradients[1:])
     assert Elementwise.apply(kind, *leaves(torch.zeros(shape), 2.0, 1.0, 1.0)).shape == shape
-
-
-# --- compiled, as on a CUDA device ----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def fusing(monkeypatch):
-    """CPUs take the road of CUDA devices; returns what has been compiled and found right, or not."""
-    monkeypatch.setattr(kernels, "FUSED_DEVICES", {"cpu"})
-    monkeypatch.setattr(kernels, "_fusible", {})
-    return kernels._fusible
-
-
-@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="inductor needs a compiler")
-@pytest.mark.parametrize(("kind", "channels"), [(LOG_CORRENTROPY, True), (CORRENTROPY, False)])
-def test_fused_is_summed(kind, channels, fusing, monkeypatch):
-    shape = (3, 1, 1) if channels else ()
-    for number in (4, 6):  # the second size meets what was compiled, and compared, for the first
-        residual = rows(F32, 3 * number * 25).view(number, 3, 5, 5)
-        residual[0, 0, 0, :2] = torch.tensor([0.0, 1e30])
-        arguments = leaves(residual, *(torch.full(shape, x) for x in (1.75, 0.5, 1.25)), dtype=F32)
-        value, gradients = derivatives(Summed, kind, arguments)
-        assert list(fusing.values()) == [True]
-        with monkeypatch.context() as plainly:
-            plainly.setattr(kernels, "FUSED_DEVICES", set())
-            expected = derivatives(Summed, kind, arguments)
-        torch.testing.assert_close(value, expected[0], rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(gradients, expected[1], rtol=1e-5, atol=1e-4)
-
-
-@pytest.mark.parametrize("wrong", ["fails", "is wrong"])
-def test_what_cannot_be_fused_is_computed_plainly_and_said_once(wrong, fusing, monkeypatch):
-    def compiled(kind, *arguments):
-        if wrong == "fails":
-            raise RuntimeError("no compiler here\nand more")
-        total, *rest = kernels._one_pass(kind, *arguments)
-        return total, 1.01 * rest[0], *rest[1:]
-
-    monkeypatch.setattr(kernels, "_compiled", lambda: compiled)
-    arguments = leaves(rows(F32, 50), 2.0, 0.5, 1.0, dtype=F32)
-    with pytest.warns(UserWarning, match="alcl: not fused on cpu, which costs time only: ") as caught:
-        found = derivatives(Summed, LOG_CORRENTROPY, arguments)
-    assert len(caught) == 1
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        again = derivatives(Summed, LOG_CORRENTROPY, arguments)
-    monkeypatch.setattr(kernels, "FUSED_DEVICES", set())
-    for one in (found, again):
-        torch.testing.assert_close(one, derivatives(Summed, LOG_CORRENTROPY, arguments), rtol=0, atol=0)
-    assert list(fusing.values()) == [False]
 
 
 # --- the scalar shortcut --------------------------------------------------------------------------------------------

@@ -161,18 +161,18 @@ def saved_names(source):
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call):
             continue
-        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", None)
-        if called not in ("save", "save_table") or "notebook" not in {keyword.arg for keyword in node.keywords}:
+        if getattr(node.func, "id", None) != "save":  # what `begin` returned
             continue
         given = [keyword.value for keyword in node.keywords if keyword.arg == "name"]
         name = node.args[1] if len(node.args) > 1 else given[0]
-        if isinstance(name, ast.Constant):
-            patterns.append(re.escape(name.value))
-        elif isinstance(name, ast.JoinedStr):
-            parts = [re.escape(p.value) if isinstance(p, ast.Constant) else "[a-z0-9_]+" for p in name.values]
-            patterns.append("".join(parts))
-        else:
-            patterns.append(None)
+        for either in (name.body, name.orelse) if isinstance(name, ast.IfExp) else (name,):
+            if isinstance(either, ast.Constant):
+                patterns.append(re.escape(either.value))
+            elif isinstance(either, ast.JoinedStr):
+                parts = [re.escape(p.value) if isinstance(p, ast.Constant) else "[a-z0-9_]+" for p in either.values]
+                patterns.append("".join(parts))
+            else:
+                patterns.append(None)
     return patterns
 
 
@@ -233,12 +233,48 @@ def loose_parameters(path):
             problems.append(f"{ast.unparse(statement)}: not a literal")
     again = names & assigned(ast.parse(before + "\n# %%" + after).body)
     problems += [f"{name}: assigned again outside its cell" for name in sorted(again)]
-    checked, judged = re.search(r'check_parameters\((\[.*?\])(?:, "(.*?)")?\)', source, re.DOTALL).groups()
-    if sorted(ast.literal_eval(checked)) != sorted(names):
-        problems.append("check_parameters: not the names of the cell")
-    if path.stem != judged and f'refusal("{path.stem}")' not in source:
-        problems.append("figures: nobody asks whether they may be replaced")
+    checked = re.search(r'^save = begin\("\w+", (\[.*?\])', source, re.DOTALL | re.MULTILINE)
+    if not checked or sorted(ast.literal_eval(checked[1])) != sorted(names):
+        problems.append("begin: not the names of the cell")
     return problems
+
+
+def code_cells(source):
+    """(tags, source) of every code cell of a notebook's percent script."""
+    _, *cells = re.split(r"^# %%(.*)\n", source, flags=re.MULTILINE)
+    pairs = zip(cells[::2], cells[1::2], strict=True)
+    return [(re.findall(r'"([^"]+)"', head), text) for head, text in pairs if "[markdown]" not in head]
+
+
+def untidy_opening(path):
+    """What is wrong with a notebook's first code cells: its parameters, if any, then imports and `begin`, folded."""
+    cells = code_cells(path.read_text("utf-8"))
+    if "parameters" in cells[0][0]:
+        cells = cells[1:]
+    problems, opened = [], False
+    for tags, text in cells:
+        body = ast.parse(text).body
+        if not opened and "hide-input" not in tags:
+            problems.append(f"not tagged hide-input: {ast.unparse(body[0])}")
+        begun = re.search(r'^save = begin\("(\w+)"', text, re.MULTILINE)
+        if begun and begun[1] != path.stem:
+            problems.append(f"begin: {begun[1]} is not this notebook")
+        opened = opened or bool(begun)
+        if not opened and not all(isinstance(statement, (ast.Import, ast.ImportFrom)) for statement in body):
+            return [*problems, "begin: not called after the first imports"]
+    return problems if opened else [*problems, "begin: not called"]
+
+
+def needless_silence(path):
+    """`_ = ...` where nothing would be echoed: of a cell, Jupyter echoes the last statement, if it is not indented."""
+    found = []
+    for _, text in code_cells(path.read_text("utf-8")):
+        tree = ast.parse(text)
+        for node in ast.walk(tree):
+            line = ast.unparse(node) if isinstance(node, ast.Assign) else ""
+            if line.startswith("_ = ") and (node is not tree.body[-1] or line.startswith("_ = save(")):
+                found.append(line)
+    return found
 
 
 # ------------------------------------------------------------ over the committed notebooks
@@ -290,6 +326,12 @@ class TestSource:
 
     def test_parameters_are_what_they_seem(self, path):
         assert loose_parameters(path) == []
+
+    def test_begins_in_one_call_that_the_book_can_fold(self, path):
+        assert untidy_opening(path) == []
+
+    def test_silences_only_what_would_be_echoed(self, path):
+        assert needless_silence(path) == []
 
     def test_figures_are_in_the_manifest(self, path):
         manifest = ROOT / "paper_figures" / "manifest.json"
@@ -412,16 +454,15 @@ def test_gate_relative_paths(line, found):
         (("print(a)", "a = 3"), "a: assigned again outside its cell"),
         (("print(a)", "for b in (1, 2):\n    print(b)"), "b: assigned again outside its cell"),
         (("print(a)", "def f(a):\n    b = [a for a in ()]\n\n\nx = [a for a in ()]"), None),
-        (('["a", "b"]', '["a"]'), "check_parameters: not the names of the cell"),
-        ((', "01_a")', ")"), "figures: nobody asks whether they may be replaced"),
-        ((', "01_a")', ', "02_b")'), "figures: nobody asks whether they may be replaced"),
-        ((', "01_a")', ')\nwhy = refusal("01_a")'), None),
+        (('["a", "b"]', '["a"]'), "begin: not the names of the cell"),
+        ((', ["a", "b"]', ""), "begin: not the names of the cell"),
+        ((', ["a", "b"]', ', ["b", "a"], dtype=torch.float64'), None),
     ],
 )
 def test_gate_parameters(tmp_path, change, problem):
     path = tmp_path / "01_a.py"
     path.write_text(
-        '# %% tags=["parameters"]\na = 1\nb = None\n\n# %%\ncheck_parameters(["a", "b"], "01_a")\nprint(a)\n'.replace(
+        '# %% tags=["parameters"]\na = 1\nb = None\n\n# %%\nsave = begin("01_a", ["a", "b"])\nprint(a)\n'.replace(
             *change
         )
     )
@@ -474,11 +515,49 @@ def test_gate_phrases(tmp_path, text):
     assert len(empty_phrases(path)) == 1
 
 
+OPENING = (
+    '# %% tags=["parameters"]\na = 1\n\n# %% tags=["hide-input"]\nimport x\n\nsave = begin("01_a", ["a"])\n\n# %%\n1\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "problems"),
+    [
+        (("", ""), []),
+        (('# %% tags=["parameters"]\na = 1\n\n', ""), []),
+        (("import x\n", 'import x\n\n# %% [markdown]\n# m\n\n# %% tags=["hide-input"]\nfrom x import y\n'), []),
+        (('tags=["hide-input"]', ""), ["not tagged hide-input: import x"]),
+        (('"01_a"', '"02_b"'), ["begin: 02_b is not this notebook"]),
+        (("import x\n", "import x\n\n# %%\nx = 1\n"), ["not tagged hide-input: x = 1"]),
+        (("import x\n", "x = 1\n\n# %%\n"), ["begin: not called after the first imports"]),
+        (("save = ", "x = "), ["begin: not called after the first imports"]),
+    ],
+)
+def test_gate_opening(tmp_path, change, problems):
+    path = tmp_path / "01_a.py"
+    path.write_text(OPENING.replace(*change))
+    assert untidy_opening(path) == problems
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("# %%\nx, _ = f()\n_ = g()\n\n# %%\nh()\n", []),
+        ("# %%\n_ = f()\nsave(x)\n", ["_ = f()"]),
+        ("# %%\nfor x in y:\n    _ = f()\n", ["_ = f()"]),
+        ("# %%\n_ = save(x)\n", ["_ = save(x)"]),
+    ],
+)
+def test_gate_silence(tmp_path, text, found):
+    path = tmp_path / "01_a.py"
+    path.write_text(text)
+    assert needless_silence(path) == found
+
+
 def test_gate_figures(tmp_path):
     path = tmp_path / "01_a.py"
     path.write_text(
-        'figures.save(f, "fig01_x", notebook="01_a")\n_ = save_table(t, name=f"table01_{d}_x", notebook=N)\n'
-        'torch.save(model, "file")\nstore.save(x, y)\n'
+        'save(f, "fig01_x")\nsave(t, name=f"table01_{d}_x", data={})\ntorch.save(model, "file")\nstore.save(x, y)\n'
     )
     entry = {"notebook": "01_a"}
     assert unlisted(path, {"fig01_x": entry, "table01_digits_x": entry}) == []
@@ -486,7 +565,7 @@ def test_gate_figures(tmp_path):
     assert unlisted(path, {"fig01_x": {"notebook": "02_b"}, "table01_digits_x": entry}) == [
         "not in the manifest: fig01_x"
     ]
-    path.write_text('save(f, NAME, notebook="01_a")')
+    path.write_text("save(f, NAME)")
     assert unlisted(path, {"fig01_x": entry}) == ["a figure's name is not written out"]
 
 

@@ -3,7 +3,7 @@
 It knows nothing of what a run is. A configuration has a `digest` and can be pickled; a run is a function that makes a
 configuration's record, a dict with that digest; the store is a `RecordStore`.
 
-On a cluster the same sweep goes through dask or ray; this process stays the one writer of records:
+On a cluster the same sweep goes through dask; this process stays the one writer of records:
 
     dask scheduler                                                     on one machine; it prints its address
     dask worker tcp://host:8786 --nworkers 16 --nthreads 1             on every other, in this environment
@@ -43,8 +43,8 @@ from tqdm.auto import tqdm
 from .configs import one_of, whole
 from .records import DigestTaken, RecordStore
 
-#: Where a sweep's workers are: processes of this machine, or a cluster of dask's or ray's.
-BACKENDS = ("loky", "dask", "ray")
+#: Where a sweep's workers are: processes of this machine, or a cluster of dask's.
+BACKENDS = ("loky", "dask")
 
 Record = dict[str, Any]
 RunFunction = Callable[[Any], Record]
@@ -62,13 +62,12 @@ class RunsFailed(RuntimeError):
 def check_backend(backend: str, scheduler: str | None) -> None:
     """Raises ValueError for an unknown backend, one that is not installed, or one without its scheduler."""
     one_of("backend", backend, BACKENDS)
-    package = {"dask": "distributed", "ray": "ray"}.get(backend)
-    if package and importlib.util.find_spec(package) is None:
-        raise ValueError(f"backend {backend!r} needs the package {package}, which is not installed")
+    if backend == "dask" and importlib.util.find_spec("distributed") is None:
+        raise ValueError("backend 'dask' needs the package distributed, which is not installed")
     if backend == "dask" and not scheduler:
         raise ValueError("scheduler must be the address of a dask scheduler, such as tcp://host:8786; got none")
     if backend == "loky" and scheduler:
-        raise ValueError(f"scheduler belongs to the backends dask and ray; got {scheduler!r} with loky")
+        raise ValueError(f"scheduler belongs to the backend dask; got {scheduler!r} with loky")
 
 
 def sweep(
@@ -96,7 +95,7 @@ def sweep(
         jobs: worker processes of this machine, one thread each; a cluster uses all it has. With 1, this process works.
         fresh: run also what is recorded, and replace those records.
         progress: a bar with the time left (on a terminal; TQDM_DISABLE=1 silences it).
-        backend, scheduler: "loky" for processes here; "dask" or "ray" for the cluster whose scheduler has this address.
+        backend, scheduler: "loky" for processes here; "dask" for the cluster whose scheduler has this address.
             Its workers need this package and the data sets. A lost worker costs time, not records.
         prepare: called with the runs that are to be done, if any, before the first; what it raises ends the sweep.
 
@@ -160,7 +159,7 @@ def _outcomes(
         return ((config, _attempt(run, config)) for config in todo)
     if backend == "loky":
         return _processes(run, todo, jobs)
-    return _dask(run, todo, scheduler) if backend == "dask" else _ray(run, todo, scheduler)
+    return _dask(run, todo, scheduler)
 
 
 # --- workers on this machine ----------------------------------------------------------------------------------------
@@ -264,18 +263,6 @@ def _dask(run: RunFunction, todo: Sequence[Any], scheduler: str | None) -> Itera
         parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
         for number, outcome in parallel(tasks):
             yield todo[number], outcome
-
-
-def _ray(run: RunFunction, todo: Sequence[Any], scheduler: str | None) -> Iterator[tuple[Any, Outcome]]:
-    import ray
-
-    # Not through joblib: its backend for ray returns results only when all are there.
-    ray.init(address=scheduler or "auto", ignore_reinit_error=True)
-    work = ray.remote(max_retries=-1)(_work)
-    waiting = {work.remote(run, config): config for config in todo}
-    while waiting:
-        (done,), _ = ray.wait(list(waiting))
-        yield waiting.pop(done), ray.get(done)
 
 
 # --- command lines --------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def save(
     parameters: Mapping[str, Any] | None = None,
     records: Mapping[str, Iterable[Any]] | None = None,
     data: Mapping[str, str] | None = None,
-) -> Path:
+) -> None:
     """Write `<name>.pdf` and `<name>.png` into `figures_dir()` and enter them in its manifest.
 
     Neither file holds a date or a version, so the same figure gives the same bytes. Files are replaced whole,
@@ -46,7 +46,7 @@ def save(
             order.
         data: data set -> checksum.
 
-    Returns the PNG's path. Raises ValueError for a bad name, for an entry that is not JSON, and where a committed
+    Raises ValueError for a bad name, for an entry that is not JSON, and where a committed
     figure would be replaced by one with other parameters (`parameters.refusal`) or without some of its records;
     OSError naming the file when it cannot be written.
     """
@@ -62,7 +62,6 @@ def save(
     contents = {f"{name}.pdf": pdf, f"{name}.png": png}
     _write(name, contents, entry)
     _show(figure, png)
-    return figures_dir() / f"{name}.png"
 
 
 def save_table(
@@ -74,13 +73,12 @@ def save_table(
     records: Mapping[str, Iterable[Any]] | None = None,
     data: Mapping[str, str] | None = None,
     float_format: str = ".4g",
-) -> Path:
+) -> None:
     """Write a table as `<name>.csv` (numbers to six significant digits) and `<name>.md` (to read), with an
     entry in the manifest.
 
     `name` is "tableNN_what_it_holds". An index becomes columns, unless it merely counts the rows.
-    `float_format` is the Markdown file's. The other arguments, and the errors, are those of `save`. Returns
-    the CSV's path.
+    `float_format` is the Markdown file's. The other arguments, and the errors, are those of `save`.
     """
     _check_name(name, "table")
     entry = _entry(notebook, parameters, records, data)
@@ -93,7 +91,6 @@ def save_table(
         f"{name}.md": _markdown(frame, float_format).encode(),
     }
     _write(name, contents, entry)
-    return figures_dir() / f"{name}.csv"
 
 
 def _check_name(name: str, kind: str) -> None:

@@ -184,5 +184,5 @@ def test_rates_and_sizes_are_legal_runs(folder):
 
 def test_a_cluster_that_is_not_there_is_named_before_any_work(tmp_path, capsys):
     assert studies.main(["--backend", "moon", "--records", str(tmp_path)]) == 1
-    assert "backend must be one of loky, dask, ray; got 'moon'" in capsys.readouterr().err
+    assert "backend must be one of loky, dask; got 'moon'" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
