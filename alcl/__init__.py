@@ -7,10 +7,12 @@ The library needs torch, numpy and scipy. What the companion's notebooks run sta
 `alcl.related` and `alcl.paper`, which need the extra `companion`.
 """
 
-from . import catalogue, comparators, diagnostics, distributions, functional, influence, losses, noise
+from . import catalogue, censored, comparators, contaminated, diagnostics, distributions, functional, influence, losses, noise
 from .base import AdaptiveLoss, ResidualLoss
 from .catalogue import make_loss, register_loss
+from .censored import CensoredALCLoss, TobitLoss
 from .comparators import BarronLoss, StudentTLoss
+from .contaminated import ContaminatedALCLoss, ContaminatedT
 from .diagnostics import diagnose
 from .distributions import GeneralizedT
 from .functional import alcl_loss, correntropy_loss, generalized_correntropy_loss, log_correntropy
@@ -32,6 +34,9 @@ __all__ = [
     "AdaptiveLoss",
     "BarronLoss",
     "CauchyLoss",
+    "CensoredALCLoss",
+    "ContaminatedALCLoss",
+    "ContaminatedT",
     "GeneralizedCorrentropyLoss",
     "GeneralizedT",
     "HuberLoss",
@@ -41,9 +46,12 @@ __all__ = [
     "MixedNoise",
     "ResidualLoss",
     "StudentTLoss",
+    "TobitLoss",
     "alcl_loss",
     "catalogue",
+    "censored",
     "comparators",
+    "contaminated",
     "correntropy_loss",
     "diagnose",
     "diagnostics",

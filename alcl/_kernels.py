@@ -185,6 +185,10 @@ class Setting(NamedTuple):
     chain: Sequence[tuple[float, float, float]] = ()  # (alpha, beta, kappa) differentiated by each raw parameter
     strict: bool = False  # residuals that are not finite make the value NaN, also where phi is bounded
 
+    def whole(self, input: Tensor, target: Tensor, mean: bool) -> tuple[float, Tensor, list[float]]:
+        """The value, its gradient in the input, and its derivatives in what `chain` lists."""
+        return _whole(input, target, mean, self)
+
 
 class Whole(torch.autograd.Function):
     """Mean or sum of kappa phi(|e/beta|^alpha) + log Z over e = input - target, at a `Setting`; eager, on the CPU.
@@ -198,7 +202,7 @@ class Whole(torch.autograd.Function):
     def forward(
         ctx, input: Tensor, target: Tensor, mean: bool, setting: Setting, again: Callable[..., Tensor], *raw: Tensor
     ) -> Tensor:
-        value, ctx.slope, slopes = _whole(input, target, mean, setting)
+        value, ctx.slope, slopes = setting.whole(input, target, mean)
         ctx.of_raw = [sum(map(operator.mul, slopes, link)) for link in setting.chain]
         ctx.mean, ctx.setting, ctx.again = mean, setting, again
         ctx.save_for_backward(input, target, *raw)
@@ -218,7 +222,7 @@ class Whole(torch.autograd.Function):
         # walks the graph once more has it worked out once more.
         slope, ctx.slope = ctx.slope, None
         if slope is None and any(needed[:2]):
-            _, slope, _ = _whole(input, target, ctx.mean, ctx.setting)
+            _, slope, _ = ctx.setting.whole(input, target, ctx.mean)
         number = _number(grad)
         d_target = -grad * slope if needed[1] else None
         # Often the loss itself is what is differentiated: then no pass and no memory.

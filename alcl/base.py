@@ -85,12 +85,15 @@ class ResidualLoss(nn.Module):
                     self._explain(input.detach() - target.detach(), input, target)
                 return value
         residual = input - target
+        value = self._value_of(residual, input, target)
+        return value if self.nonfinite == "propagate" else self._checked(value, residual, input, target)
+
+    def _value_of(self, residual: Tensor, input: Tensor, target: Tensor) -> Tensor:
+        """The loss in tensor operations. `input`, `target`: for losses of more than their difference."""
         if self.reduction == "none":
             rho, log_z = self._elements(residual)
-            value = rho if log_z is None else rho + log_z
-        else:
-            value = _finish(*self._terms(residual), residual, self.reduction)
-        return value if self.nonfinite == "propagate" else self._checked(value, residual, input, target)
+            return rho if log_z is None else rho + log_z
+        return _finish(*self._terms(residual), residual, self.reduction)
 
     def _checked(self, value: Tensor, residual: Tensor, input: Tensor, target: Tensor) -> Tensor:
         """`value`, unless residuals, or the loss's own parameters, are inf or NaN."""
@@ -147,8 +150,7 @@ class ResidualLoss(nn.Module):
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
         twin._parameters = dict(zip(self._parameters, raw, strict=True))
-        residual = input - target
-        return _finish(*twin._terms(residual), residual, self.reduction)
+        return twin._value_of(input - target, input, target)
 
 
 class AdaptiveLoss(ResidualLoss):

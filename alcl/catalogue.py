@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from . import batch_scaled, comparators, losses
+from . import batch_scaled, censored, comparators, contaminated, losses
 from .base import ResidualLoss
 
 Loss = TypeVar("Loss")
@@ -47,6 +47,9 @@ LOSSES: dict[str, Callable[..., ResidualLoss]] = {
     "scheduled_pseudo_huber": comparators.ScheduledPseudoHuberLoss,
     "lmls": comparators.LMLSLoss,
     "log_cosh": comparators.LogCoshLoss,
+    "contaminated_alcl": contaminated.ContaminatedALCLoss,
+    "censored_alcl": censored.CensoredALCLoss,
+    "tobit": censored.TobitLoss,
 }
 
 

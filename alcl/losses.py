@@ -338,6 +338,13 @@ class ALCLoss(AdaptiveLoss):
 
     def _current(self) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None]:
         """alpha, beta and kappa, and log Z of them."""
+        (alpha, beta, kappa), tail_index = self._density()
+        if not self.normalized:
+            return (alpha, beta, kappa), None
+        return (alpha, beta, kappa), log_normalizer(alpha, beta, 1.0 if self._kappa_is_one() else kappa, tail_index)
+
+    def _density(self) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None]:
+        """alpha, beta and kappa, and kappa alpha - 1 where it is known to more digits than the product has."""
         kappa_is_one, raw_alpha = self._kappa_is_one(), self._parameters.get("raw_alpha")
         if raw_alpha is None:
             above, alpha = None, _at_least_float32(self._buffers["fixed_alpha"])
@@ -357,7 +364,7 @@ class ALCLoss(AdaptiveLoss):
         elif above is not None:
             wide = kappa if kappa.device.type == "mps" else kappa.double()
             tail_index = kappa * above + (wide * self.alpha_min - 1).clamp(min=_HAIR - 1).to(kappa.dtype)
-        return (alpha, beta, kappa), log_normalizer(alpha, beta, 1.0 if kappa_is_one else kappa, tail_index)
+        return (alpha, beta, kappa), tail_index
 
     def _setting(self) -> kernels.Setting | None:
         alpha_floor, fixed_kappa = self.alpha_min, self._buffers.get("fixed_kappa")
@@ -375,7 +382,8 @@ class ALCLoss(AdaptiveLoss):
         kappa, d_kappa = self._number("kappa", gap)
         follows = -gap / alpha * d_alpha if "raw_kappa" in self._parameters else 0.0  # kappa's floor moves with alpha
         chain = {"alpha": (d_alpha, 0.0, follows), "beta": (0.0, d_beta, 0.0), "kappa": (0.0, 0.0, d_kappa)}
-        return _in_numbers(alpha, beta, kappa, self.normalized, [chain[name[4:]] for name in self._parameters])
+        links = [chain[name[4:]] for name in self._parameters if name[4:] in chain]  # a subclass learns more
+        return _in_numbers(alpha, beta, kappa, self.normalized, links)
 
     def _shown(self) -> Sequence[str]:
         return ("alpha", "beta", "kappa")
