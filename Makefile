@@ -46,7 +46,7 @@ export ALCL_OVERWRITE := $(OVERWRITE)
 figures runs studies %.ipynb: export MALLOC_MMAP_THRESHOLD_ := 33554432
 figures runs studies %.ipynb: export MALLOC_TRIM_THRESHOLD_ := 268435456
 
-.PHONY: help words setup figures test test-deep test-oldest oldest runs studies notebooks check audit bench lock clean mutants determinism
+.PHONY: help words setup figures test test-deep test-oldest oldest runs studies notebooks book serve-book check audit bench lock clean mutants determinism
 
 help:  ## print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -131,6 +131,15 @@ mutants: $(READY)  ## write tests/mutants.md: which check notices which mutant o
 determinism: $(READY)  ## measure what runs depend on beside their configuration (needs ALCL_DATA); the audit rests on it
 	PYTHONPATH="$(CURDIR)" $(PY) tests/measure_determinism.py
 
+# From the committed notebooks, as they are: nothing is executed. BOOK_REPOSITORY=https://host/owner/name adds edit links.
+book: $(READY)  ## the companion as a website in build/book, which needs no server and no network
+	PYTHONPATH="$(CURDIR)" $(PY) -m sphinx -E -W --keep-going -q -j $(JOBS) -d build/book-trees notebooks build/book
+	@echo "open file://$(CURDIR)/build/book/index.html"
+
+serve-book: book  ## the same behind a small server of this machine (PORT=8000)
+	@echo "look at http://localhost:$(or $(PORT),8000), stop with Ctrl-C"
+	$(PY) -m http.server --bind 127.0.0.1 --directory build/book $(or $(PORT),8000)
+
 check: $(READY)  ## lint, format, pip check, pairing of notebooks
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -144,7 +153,7 @@ bench: $(READY)  ## what the loss costs beside its peers, about three minutes on
 	$(PY) -m alcl.paper.bench
 
 lock:  ## resolve every pin again (needs uv)
-	uv pip compile pyproject.toml --extra companion --extra dev --extra cluster --universal --python-version 3.10 --no-annotate \
+	uv pip compile pyproject.toml --extra companion --extra dev --extra cluster --extra book --universal --python-version 3.10 --no-annotate \
 	  --custom-compile-command "make lock" --upgrade --output-file requirements.lock
 
 words: $(READY)  ## words, lines of code and minutes of reading, a row a notebook
