@@ -46,7 +46,7 @@ export ALCL_OVERWRITE := $(OVERWRITE)
 figures runs studies %.ipynb: export MALLOC_MMAP_THRESHOLD_ := 33554432
 figures runs studies %.ipynb: export MALLOC_TRIM_THRESHOLD_ := 268435456
 
-.PHONY: help words setup figures test test-deep test-oldest oldest runs studies notebooks book serve-book check audit bench lock clean mutants determinism
+.PHONY: help words size setup figures test test-deep test-oldest oldest runs studies notebooks book serve-book check audit bench lock clean mutants determinism
 
 help:  ## print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -158,6 +158,9 @@ lock:  ## resolve every pin again (needs uv)
 
 words: $(READY)  ## words, lines of code and minutes of reading, a row a notebook
 	$(PY) -m alcl.paper.reading
+
+size: $(READY)  ## lines, imports, packages and seconds of this checkout, or of another one (CHECKOUT=path)
+	$(PY) -m alcl.paper.size $(CHECKOUT)
 
 clean:  ## remove what can be made again, but not the environment
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -7,7 +7,18 @@ The library needs torch, numpy and scipy. What the companion's notebooks run sta
 `alcl.related` and `alcl.paper`, which need the extra `companion`.
 """
 
-from . import catalogue, censored, comparators, contaminated, diagnostics, distributions, functional, influence, losses, noise
+from . import (
+    catalogue,
+    censored,
+    comparators,
+    contaminated,
+    diagnostics,
+    distributions,
+    functional,
+    influence,
+    losses,
+    noise,
+)
 from .base import AdaptiveLoss, ResidualLoss
 from .catalogue import make_loss, register_loss
 from .censored import CensoredALCLoss, TobitLoss

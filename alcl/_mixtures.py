@@ -94,7 +94,7 @@ class Setting(NamedTuple):
             torch.mul(log_w, kappa, out=w).exp_().mul_(height)
         torch.add(w, floor, out=p)
         w.div_(p)
-        value = -_sum_of_logs(p, 1e-9 < floor and floor + height < 1e9)
+        value = -_sum_of_logs(p, floor > 1e-9 and floor + height < 1e9)
         total = w.sum().item()
         of_kappa = -torch.dot(w, log_w).item() if any(link[2] for link in self.chain) else 0.0
         h.mul_(w)

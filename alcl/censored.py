@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import _kernels as kernels
 from ._density import tail_index_of
 from ._tails import log_survival
 from .base import _check_learn, _positive

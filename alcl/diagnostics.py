@@ -117,7 +117,7 @@ def diagnose(criterion: ALCLoss | StudentTLoss, residuals: Tensor, history: Any 
 
     The test of fit is Kolmogorov's, at the level of 1 %, with the number of residuals accounted for: 1.63 / sqrt(n)
     is the distance that is chance. Parameters that were fitted to these very residuals make it conservative. It takes
-    the residuals as independent; neighbouring pixels are not quite, so at a close call believe the figure. When it
+    the residuals as independent; neighbouring pixels are not quite, so at a close call trust the figure. When it
     rejects, the family is fitted to the residuals once more by maximum likelihood, which tells parameters that have
     not arrived from a family that does not fit.
 
@@ -305,7 +305,7 @@ def _some(x: Tensor, most: int) -> Tensor:
 
 
 def _distance(probabilities: np.ndarray) -> float:
-    """Kolmogorov's distance of numbers from the uniform law on [0, 1]."""
+    """Kolmogorov's distance of numbers from the uniform distribution on [0, 1]."""
     ordered, n = np.sort(probabilities), len(probabilities)
     steps = np.arange(n + 1) / n
     return float(max((steps[1:] - ordered).max(), (ordered - steps[:-1]).max()))
@@ -333,7 +333,9 @@ def _refit(
     if distance <= stats.kstwo.isf(LEVEL, len(thinned)):
         words = f"The family does fit, at {values}: the loss has not arrived there, or a floor keeps it away"
     else:
-        words = f"The family's best fit, {values}, is off by {100 * distance:.2g} points: not a law of this family"
+        words = (
+            f"The family's best fit, {values}, is off by {100 * distance:.2g} points: not a distribution of this family"
+        )
     return best, distance, words
 
 

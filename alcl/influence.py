@@ -24,7 +24,7 @@ from typing import NamedTuple
 import torch
 from scipy.optimize import brentq, minimize_scalar
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, MixtureSameFamily, Normal
+from torch.distributions import Distribution, Normal
 from torch.nn import functional as F
 
 from .base import ResidualLoss
@@ -408,28 +408,6 @@ class Influence:
         density, psi = 2 * log_density.exp(), self.psi(e)
         products = (psi * score, psi.square(), score.square())
         return _Moments(*(_integral_over_log(e, e * density * g) for g in products))
-
-
-def contaminated_normal(fraction: float = 0.1, scale: float = 3.0) -> MixtureSameFamily:
-    """Tukey's contaminated Gaussian: N(0, 1) with probability 1 - fraction, else N(0, scale^2).
-
-    Args:
-        fraction: probability of contamination, in (0, 1).
-        scale: standard deviation of the contaminating part, positive.
-
-    Raises:
-        ValueError: an argument outside its range.
-
-    >>> contaminated_normal(0.1, 3.0).variance  # 0.9 + 0.1 * 9
-    tensor(1.8000, dtype=torch.float64)
-    """
-    if not 0 < fraction < 1:
-        raise ValueError(f"fraction must lie in (0, 1); got {fraction}")
-    if not (scale > 0 and math.isfinite(scale)):
-        raise ValueError(f"scale must be positive and finite; got {scale}")
-    probabilities = torch.tensor([1 - fraction, fraction], dtype=torch.float64)
-    scales = torch.tensor([1.0, scale], dtype=torch.float64)
-    return MixtureSameFamily(Categorical(probabilities), Normal(torch.zeros_like(scales), scales))
 
 
 def tuning_constant(

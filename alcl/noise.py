@@ -1,13 +1,13 @@
 """Seeded contaminations of images: impulses, heavy-tailed additive noise, and a level that drifts.
 
-Every law is a small frozen dataclass, called as ``noise(x, generator)``. All randomness comes from the
+Every distribution is a small frozen dataclass, called as ``noise(x, generator)``. All randomness comes from the
 ``torch.Generator`` that the caller passes in, through one primitive: each element of ``x`` consumes a fixed
 number of float64 uniforms, turned into noise by closed forms (Box-Muller, Bailey, Chambers-Mallows-Stuck,
 inverse CDF). From this follow, on a CPU generator:
 
 * the same seed gives the same noise, for any number of threads and on any device ``x`` lives on;
 * a data set contaminated batch by batch, in order, equals the data set contaminated at once;
-* the same seed at two levels of one law uses the same uniforms (common random numbers), so a pixel hit by an
+* the same seed at two levels of one distribution uses the same uniforms (common random numbers), so a pixel hit by an
   impulse at one level is hit by the same impulse at every higher level.
 
 Nothing is clipped to [0, 1]: see `clamp_for_network` and notebook 04 for the reason.
@@ -81,7 +81,7 @@ def _student_t(u: Tensor, v: Tensor, dof: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Noise:
-    """Base of the laws below. A law says how many uniforms an element takes and what it makes of them.
+    """Base of the distributions below. Each says how many uniforms an element takes and what it makes of them.
 
     >>> issubclass(MixedNoise, Noise), MixedNoise.uniforms
     (True, 3)
@@ -137,7 +137,7 @@ class MixedNoise(Noise):
     An impulse replaces an element of `x` by 0 or by 1, each with probability `impulse` / 2 (salt and pepper);
     every element, hit or not, then receives Student-t noise. Elements are independent of one another: in an
     RGB image the three channels of a pixel are hit independently, so an impulse usually shows as a saturated
-    colour, and the law of one element is the same for gray and colour images. (Our choice: the abstract of
+    colour, and the distribution of one element is the same for gray and colour images. (Our choice: the abstract of
     the paper does not say.)
 
     Args:
@@ -314,9 +314,9 @@ def _interpolate(name: str, start: float | None, end: float | None, t: float) ->
 
 @dataclass(frozen=True)
 class DriftingNoise:
-    """A level that drifts: at time t in [0, 1], the law between `start` (t = 0) and `end` (t = 1).
+    """A level that drifts: at time t in [0, 1], the noise between `start` (t = 0) and `end` (t = 1).
 
-    Parameters of the two laws are interpolated linearly, except degrees of freedom, which are interpolated
+    The parameters of the two are interpolated linearly, except degrees of freedom, which are interpolated
     linearly in 1 / dof. `start` and `end` must be of one class. Call as ``drift(x, generator, t)``.
 
     >>> drift = DriftingNoise(LEVELS["low"], LEVELS["extreme"])
@@ -330,13 +330,13 @@ class DriftingNoise:
     def __post_init__(self) -> None:
         for name in ("start", "end"):
             if not isinstance(getattr(self, name), Noise):
-                raise TypeError(f"{name} must be a noise law such as MixedNoise; got {getattr(self, name)!r}")
+                raise TypeError(f"{name} must be noise such as MixedNoise; got {getattr(self, name)!r}")
         if type(self.start) is not type(self.end):
             kinds = f"{type(self.start).__name__} and {type(self.end).__name__}"
             raise TypeError(f"start and end must be of one class of noise; got {kinds}")
 
     def at(self, t: float) -> Noise:
-        """The law at time `t` in [0, 1]; ValueError outside it."""
+        """The noise at time `t` in [0, 1]; ValueError outside it."""
         _check_number("t", t, 0.0, 1.0, "a time in [0, 1]")
         if t in (0, 1):
             return self.end if t else self.start
@@ -344,15 +344,15 @@ class DriftingNoise:
         return type(self.start)(**{name: _interpolate(name, *pair, float(t)) for name, pair in pairs.items()})
 
     def __call__(self, x: Tensor, generator: torch.Generator, t: float) -> Tensor:
-        """Contaminate `x` by the law at time `t` in [0, 1]; otherwise as `Noise.__call__`."""
+        """Contaminate `x` by the noise at time `t` in [0, 1]; otherwise as `Noise.__call__`."""
         return self.at(t)(x, generator)
 
 
 @dataclass(frozen=True)
 class ChannelNoise:
-    """Another law for every channel of images (N, C, H, W): `laws[c]` contaminates channel c.
+    """Another distribution for every channel of images (N, C, H, W): `laws[c]` contaminates channel c.
 
-    Call as ``noise(x, generator)``. ValueError where the images do not have one channel for each law.
+    Call as ``noise(x, generator)``. ValueError where the images do not have one channel for each.
 
     >>> noise = ChannelNoise((LaplaceNoise(0.0), LaplaceNoise(0.1)))
     >>> y = noise(torch.zeros(1, 2, 4, 4), torch.Generator().manual_seed(0))
@@ -364,11 +364,13 @@ class ChannelNoise:
 
     def __post_init__(self) -> None:
         if not self.laws or not all(isinstance(law, Noise) for law in self.laws):
-            raise TypeError(f"laws must be one noise law for each channel; got {self.laws!r}")
+            raise TypeError(f"laws must be one noise for each channel; got {self.laws!r}")
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         if x.ndim != 4 or x.shape[1] != len(self.laws):
-            raise ValueError(f"x must have shape (N, {len(self.laws)}, H, W), a channel a law; got {tuple(x.shape)}")
+            raise ValueError(
+                f"x must have shape (N, {len(self.laws)}, H, W), one channel for each of `laws`; got {tuple(x.shape)}"
+            )
         return torch.stack([law(x[:, c], generator) for c, law in enumerate(self.laws)], 1)
 
 
@@ -397,7 +399,7 @@ STUDY_LAWS: dict[str, Noise | ChannelNoise | DriftingNoise] = {
 
 
 def get_level(name: str) -> Noise | ChannelNoise | DriftingNoise:
-    """The noise of a named level or study law; ValueError, with the legal names, for any other name.
+    """The noise of a named level or study; ValueError, with the legal names, for any other name.
 
     >>> get_level("high")
     MixedNoise(impulse=0.3, scale=0.1, dof=1)

@@ -143,7 +143,7 @@ print(", ".join(f"{figures.LABELS[name]} {value:.1f} dB" for name, value in qual
 
 # %% [markdown]
 # Absolute error (L1), which has nothing to tune or to learn, comes close here. Whether and where ALCL is better than
-# other *robust* losses is the question of notebooks 05 to 07.
+# other *robust* losses is the question of notebooks [05](05_training.ipynb) to [07](07_figures.ipynb).
 #
 # ## 2 · Ten lines in your own loop
 #
@@ -185,8 +185,8 @@ print(str(warning.message).replace(". ", ".\n"))
 #   targets, or pass a larger `beta`. Learning narrows it.
 # - **Do not hurry the loss.** Its learning rate is the network's unless you pass `loss_lr`. A scale that shrinks faster
 #   than the network learns makes everything an outlier (appendix A4).
-# - **Do not clip targets.** Residuals that are exactly zero pull the scale to zero (notebook 03). There is a floor,
-#   `beta_min`, for data that have them anyway.
+# - **Do not clip targets.** Residuals that are exactly zero pull the scale to zero
+#   ([notebook 03](03_adaptation.ipynb)). There is a floor, `beta_min`, for data that have them anyway.
 #
 # ## 3 · The loss may be negative
 #

@@ -371,10 +371,11 @@ print(f"tail index of the data 0.05, fitted alpha {fitted.alpha:.3f}: close to 1
 
 # %% [markdown]
 # Part (c) needs residuals that are not zero. Residuals that are *exactly* zero, more than a fraction
-# $1 - 1/(\kappa\alpha)$ of them, make the likelihood unbounded as $\beta \to 0$ (Theorem A4 in notebook 03). Clipped
-# images have such zeros. Continuous data have none while the prediction is fixed; but a model that can pass through one
-# of its targets makes a zero of its own, and with it an infinite likelihood. Notebook 03 draws the consequence: maximum
-# likelihood here means a *local* maximum, or a search in a bounded set. The next theorem takes the second way.
+# $1 - 1/(\kappa\alpha)$ of them, make the likelihood unbounded as $\beta \to 0$ (Theorem A4 in
+# [notebook 03](03_adaptation.ipynb)). Clipped images have such zeros. Continuous data have none while the prediction is
+# fixed; but a model that can pass through one of its targets makes a zero of its own, and with it an infinite
+# likelihood. [Notebook 03](03_adaptation.ipynb) draws the consequence: maximum likelihood here means a *local* maximum,
+# or a search in a bounded set. The next theorem takes the second way.
 #
 # ## 4 · Learn the parameters from data
 #

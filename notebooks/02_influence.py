@@ -66,7 +66,7 @@ def alcl(alpha, beta=1.0, kappa=1.0):
 # A *target* $y_i$ enters it through $\psi(e_i)$ alone, whatever the architecture. An *input* enters through
 # $\nabla_\theta f_\theta(x_i)$ as well, which no loss bounds: that is *leverage* (Theorem J7, appendix A1). In an
 # autoencoder trained on noisy images the two are the same data: the noise of a target is also the noise of an input.
-# There the clamp of the network's input is what bounds the second factor (notebook 04).
+# There the clamp of the network's input is what bounds the second factor ([notebook 04](04_noise.ipynb)).
 #
 # For ALCL at shape $\alpha$, scale $\beta$ and tail weight $\kappa$, with $u = e/\beta$,
 #
@@ -338,7 +338,7 @@ for alpha, beta, kappa in [(1.3, 0.7, 1.0), (2.0, 1.0, 1.0), (3.0, 2.0, 0.6)]:
 #
 # That theorem is about infinitesimal contamination. A *sensitivity curve* needs no limit: take real residuals, add one
 # per cent of further ones at $x$, and divide the shift of the estimate by that fraction. The residuals are noisy minus
-# clean pixels of the digits at the moderate level of notebook 04.
+# clean pixels of the digits at the moderate level of [notebook 04](04_noise.ipynb).
 #
 # > **Our choice.** Huber and GCL get their textbook constants for 95% efficiency at the Gaussian, times the usual
 # > robust scale $1.4826\,\mathrm{MAD}$; ALCL gets the shape and scale of maximum likelihood on the same residuals.
@@ -395,7 +395,7 @@ print("ALCL's curve is psi over mean psi', to within 5% of its peak")
 # and scale held, ALCL's is one half, the largest possible (Theorem I8, appendix A3). But that is a theorem about
 # global minima. A redescending loss has local minima too, and with a *fixed* scale a descent that starts in a far
 # cluster stays there. With a scale learned at $\alpha = 2$ there is one optimum, so it does not stay (Theorem J3,
-# notebook 03); with the shape learned as well it can stay again.
+# [notebook 03](03_adaptation.ipynb)); with the shape learned as well it can stay again.
 #
 # A learned scale has a breakdown point of its own. Its score is $\kappa\alpha v - 1$ (Theorem L11), so the scale
 # settles where the average of $v$ is $1/(\kappa\alpha)$.
@@ -436,9 +436,9 @@ for alpha, kappa in [(1.5, 1.0), (2.0, 1.0), (4.0, 1.0), (2.0, 2.0)]:
 # So a learned scale with a *fixed* large shape breaks early: $\alpha = 4$ at a quarter. Learn the shape too, and
 # $\alpha$ can fall as contamination rises, which raises this limit. But the theorem counts explosion only. With the
 # shape learned, scale and shape can also *implode*, under any fraction of far outliers, if logarithmically slowly
-# (notebook 03). And a cluster tight enough to be worth fitting can capture everything. One experiment shows the far
-# and the tight case: 200 observations from $N(0, 1)$, a growing part of them moved 1000 standard deviations away,
-# either as a cloud as wide as the data or as a tight cluster.
+# ([notebook 03](03_adaptation.ipynb)). And a cluster tight enough to be worth fitting can capture everything. One
+# experiment shows the far and the tight case: 200 observations from $N(0, 1)$, a growing part of them moved 1000
+# standard deviations away, either as a cloud as wide as the data or as a tight cluster.
 #
 # > **Our choice.** Fixed scales are those for 95% Gaussian efficiency at the true scale of the good data, which favours
 # > the losses that cannot learn it. All estimates are the best minima found from several starting points: at the good

@@ -28,7 +28,8 @@
 # stay unclipped.
 #
 # **What you need.** [Notebook 01](01_likelihood.ipynb) for the density $p(e) \propto (1 + |e/\beta|^\alpha)^{-\kappa}$;
-# Theorem A4 of notebook 03 for the collapse. No download: everything runs on the digits that come with scikit-learn.
+# Theorem A4 of [notebook 03](03_adaptation.ipynb) for the collapse. No download: everything runs on the digits that
+# come with scikit-learn.
 
 # %% tags=["parameters"]
 seed = 0
@@ -482,10 +483,10 @@ for name in noisy_levels:
     print(f"{name:9s} z0 = {z0:.2f}; of all pixels of {dataset}: {clipped_share[name]:.2f} have residual zero")
 
 # %% [markdown]
-# By Theorem A4 (notebook 03) the likelihood with a learned scale and $\kappa = 1$ then falls to $-\infty$ as
-# $\beta \to 0$ if and only if the share $z$ of exact zeros exceeds $1 - 1/\alpha$: its slope in $\log\beta$ tends to
-# $1 - \alpha(1 - z)$. With the shape learned as well, **any** share of zeros will do. Unclipped noise has $z = 0$ for a
-# given prediction. **Executed check:** the slope, measured on residuals of real digits.
+# By Theorem A4 ([notebook 03](03_adaptation.ipynb)) the likelihood with a learned scale and $\kappa = 1$ then falls to
+# $-\infty$ as $\beta \to 0$ if and only if the share $z$ of exact zeros exceeds $1 - 1/\alpha$: its slope in
+# $\log\beta$ tends to $1 - \alpha(1 - z)$. With the shape learned as well, **any** share of zeros will do. Unclipped
+# noise has $z = 0$ for a given prediction. **Executed check:** the slope, measured on residuals of real digits.
 
 
 # %% tags=["nbval-check-output"]
@@ -572,7 +573,7 @@ save(fig, "fig04f_network_input", parameters=parameters, data={gray.name: gray.c
 #
 # Minimising a loss that is a negative log-likelihood fits a density to residuals. Squared error stands for a
 # Gaussian, absolute error for a Laplace density, ALCL for the generalized t. Here each is fitted, by maximum
-# likelihood, to the noise of one half of the images, and judged on the other half, in nats per pixel.
+# likelihood, to the noise of one half of the images, and evaluated on the other half, in nats per pixel.
 
 
 # %%

@@ -26,8 +26,9 @@
 # **What you will learn.** What learning shape and scale looks like from epoch to epoch; why the training loss cannot be
 # compared between methods; how far the density that ALCL has learned is from the best one for its own residuals.
 #
-# **What you need.** Notebook 04 for the noise; 01 and 03 for the loss. Any other run than the default one is a line,
-# from any folder; its figures are shown in `out.ipynb`, and saved where `ALCL_FIGURES` names a folder for them:
+# **What you need.** [Notebook 04](04_noise.ipynb) for the noise; 01 and 03 for the loss. Any other run than the default
+# one is a line, from any folder; its figures are shown in `out.ipynb`, and saved where `ALCL_FIGURES` names a folder
+# for them:
 #
 # ```
 # export ALCL_DATA=/path/to/mirrors ALCL_FIGURES=mine
@@ -82,12 +83,12 @@ if losses is not None:
 
 # %% [markdown]
 # Which runs? Everything is settled, and refused if it is illegal, before anything is trained. The correntropy loss
-# (GCL) has no settings of its own: they come from the recorded tuning runs of this cell, where the records hold them
-# all.
+# (GCL) has no settings of its own: they come from the recorded tuning runs of this condition, where the records hold
+# them all.
 #
 # > **Our choice.** *(05-A, tuning GCL)* "Optimally tuned" is read as: the best of 24 settings (four shapes, six
-# > scales) on *clean* validation images, separately for each measure and each cell. No user has clean images; this is
-# > in GCL's favour. Where the tuning runs are not recorded, the declared setting $\alpha = 2$, $\beta = 0.5$ is used
+# > scales) on *clean* validation images, separately for each measure and each condition. No user has clean images; this
+# > is in GCL's favour. Where the tuning runs are not recorded, the declared setting $\alpha = 2$, $\beta = 0.5$ is used
 # > and marked "untuned". ALCL has one setting everywhere.
 
 # %%
@@ -145,7 +146,7 @@ origin = {
 # $$ \hat x = f_\theta\bigl(\mathrm{clamp}(y, -1, 2)\bigr), \qquad
 # \min_\theta \; \frac1n \sum_{i=1}^n \rho(\hat x_i - y_i). $$
 #
-# Nobody tells it what was clean. It cannot pass $y$ through: its code is narrower than an image and its output lies
+# It is never given a clean image. It cannot pass $y$ through: its code is narrower than an image and its output lies
 # in $(0, 1)$. What it makes of a noisy pixel is the value that the loss finds cheapest given everything else it sees:
 # a mean for squared error, a median for absolute error, and for ALCL the location of the density it is learning on
 # the way.
@@ -161,13 +162,13 @@ origin = {
 # **Check**, with numpy, on what the loop will be given.
 
 # %%
-seen, told = task.train_inputs.numpy(), task.train_targets.numpy()
-assert np.array_equal(seen, np.minimum(np.maximum(told, -1), 2))
+given, targets = task.train_inputs.numpy(), task.train_targets.numpy()
+assert np.array_equal(given, np.minimum(np.maximum(targets, -1), 2))
 assert ((task.eval_clean >= 0) & (task.eval_clean <= 1)).all()
-assert not any(np.array_equal(image, other) for image in told[:50] for other in task.eval_clean.numpy())
-outside = ((told < 0) | (told > 1)).mean()
-print(f"{len(told)} noisy images to train on, {len(task.eval_clean)} clean ones to judge by")
-print(f"target pixels outside [0, 1]: {outside:.0%}; farthest: {np.abs(told).max():.2g}; the network sees [-1, 2]")
+assert not any(np.array_equal(image, other) for image in targets[:50] for other in task.eval_clean.numpy())
+outside = ((targets < 0) | (targets > 1)).mean()
+print(f"{len(targets)} noisy images to train on, {len(task.eval_clean)} clean ones to evaluate on")
+print(f"target pixels outside [0, 1]: {outside:.0%}; farthest: {np.abs(targets).max():.2g}; inputs are in [-1, 2]")
 
 # %% [markdown]
 # ## 2 · The model
@@ -196,7 +197,7 @@ print("every method starts from these weights")
 # > autoencoders (64 hidden units and a code of 16 for 8x8 digits, 256 and 32 for 28x28), colour benchmarks a small
 # > convolutional one: small, so that the whole grid of notebook 06 can be rerun on two cores. Sizes, epochs and batch
 # > sizes are fixed per data set, the same for every method and level (`reconstruction.SETTINGS`). No run is stopped
-# > early: to know when, one would need the clean images that nobody has.
+# > early: that would need the clean images that nobody has.
 #
 # ## 3 · The training loop
 #
@@ -312,7 +313,7 @@ print(f"starts at alpha = {start.alpha.item():.1f}, beta = {start.beta.item():.1
 # ## 4 · Train
 #
 # Every method from the same weights, on the same noise, in the same order of batches: the streams of random numbers
-# belong to the seed, not to the method. One method differs in what it is told: *clean targets* is squared error trained
+# belong to the seed, not to the method. One method differs in its targets: *clean targets* is squared error trained
 # on clean targets, a reference for what this network could reconstruct. (Not for the probe, whose codes come from noisy
 # images for every method.)
 
@@ -460,7 +461,7 @@ save(fig, "fig05e_diagnosis", **origin)
 # ## 7 · What the probe sees
 #
 # Downstream accuracy is that of a logistic regression on the codes: fitted to the codes of the *noisy* training images
-# with their labels, tested on the codes of noisy test images. The autoencoder has never seen a label.
+# with their labels, tested on the codes of noisy test images. The autoencoder was trained without labels.
 #
 # A linear probe separates classes by where their codes lie on average. We cannot look at a code, but the decoder can:
 # below, the average code of each class's noisy test images, decoded by each method's own decoder.
@@ -528,7 +529,7 @@ save(table.drop(columns="seconds"), "table05_methods", **origin)  # seconds are 
 
 # %% [markdown]
 # One seed is an anecdote. What the table can show is that the machinery works; which loss is better, and by how much,
-# is for ten seeds a cell, paired differences and intervals: notebook 06.
+# is for ten seeds per condition, paired differences and intervals: [notebook 06](06_benchmark.ipynb).
 
 # %%
 noisy = table.drop(index=figures.LABELS["clean"], errors="ignore")
@@ -544,4 +545,4 @@ for measure in ("PSNR", "SSIM", "accuracy"):
 # - ALCL costs two numbers beside the weights and one line in the optimizer. The loop is otherwise any loop.
 # - Shape and scale move slowly and smoothly, because their learning rate is the network's own; when training ends, the
 #   scale may still be on its way to the best fit. The check in Section 6 measures the distance.
-# - One run compares nothing. Notebook 06 does.
+# - One run compares nothing. [Notebook 06](06_benchmark.ipynb) does.

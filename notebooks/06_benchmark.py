@@ -22,7 +22,7 @@
 # **What you will do**
 #
 # - retrain some runs and compare them, number by number, with their records;
-# - see every cell of the grid (a data set at a noise level), complete or not;
+# - see every condition of the grid (a data set at a noise level), complete or not;
 # - compare methods by paired differences with intervals and tests, by their variance over runs, and by cost.
 #
 # **What you will learn**
@@ -33,7 +33,7 @@
 #
 # **What you need**
 #
-# - notebook 04 for the noise levels and notebook 05 for what a single run is;
+# - [notebook 04](04_noise.ipynb) for the noise levels and [notebook 05](05_training.ipynb) for what a single run is;
 # - the records in `paper_figures/records`; where some are missing, the notebook says so.
 
 # %% tags=["parameters"]
@@ -80,8 +80,8 @@ print({name: f"{len(found)} records" for name, found in committed.items()})
 # %% [markdown]
 # ## 1 · The grid
 #
-# A *cell* is a data set at a noise level. In a cell every method is trained with the same ten seeds. A seed fixes the
-# noise, the initial weights and the order of the batches, so two methods with one seed differ by their loss alone:
+# A *condition* is a data set at a noise level. In each, every method is trained with the same ten seeds. A seed fixes
+# the noise, the initial weights and the order of the batches, so two methods with one seed differ by their loss alone:
 # their difference is *paired*. What is compared, each a median over seeds:
 #
 # - **accuracy** of a linear probe on the codes of noisy test images (what the network learned);
@@ -91,11 +91,11 @@ print({name: f"{len(found)} records" for name, found in committed.items()})
 # > levels, networks and the number of seeds are ours; they are the same for all methods, and were fixed before the
 # > grid was run (`alcl/experiments/protocol.py`).
 #
-# > **Our choice: how GCL is tuned.** "Optimally tuned" is taken at its word. For every cell, and *separately for each
-# > measure*, GCL gets the best of a declared grid of 24 settings by the result on *clean validation images*, which no
-# > user of noisy data has. This "GCL (oracle)" is in GCL's favour; not in its favour is that the choice rests on
+# > **Our choice: how GCL is tuned.** "Optimally tuned" is taken at its word. For every condition, and *separately for
+# > each measure*, GCL gets the best of a declared grid of 24 settings by the result on *clean validation images*, which
+# > no user of noisy data has. This "GCL (oracle)" is in GCL's favour; not in its favour is that the choice rests on
 # > one tuning seed and a grid of finite width. "GCL (kept)" is what a user could do: tuned so
-# > at one level (moderate), then used at all. ALCL's settings were fixed once for all cells.
+# > at one level (moderate), then used at all. ALCL's settings were fixed once for all conditions.
 
 # %% [markdown]
 # ## 2 · Trained again, here
@@ -119,7 +119,7 @@ def live_runs(dataset, level):
 
 
 def beside_tuning(dataset, level):
-    """ALCL judged as GCL's tuning runs are: on clean validation images, with their seed (for Section 6)."""
+    """ALCL evaluated as GCL's tuning runs are: on clean validation images, with their seed (for Section 6)."""
     return reconstruction.method_run("alcl", dataset, level, TUNING_SEEDS[0], evaluate_on="validation")
 
 
@@ -127,8 +127,8 @@ def beside_tuning(dataset, level):
 known = {record["digest"]: record["metrics"] for found in committed.values() for record in found}
 retrained = []
 if live:
-    wanted = [run for cell in itertools.product(EMBEDDED, live_levels) for run in live_runs(*cell)]
-    beside = [beside_tuning(*cell) for cell in itertools.product(EMBEDDED, ("low", "high"))]
+    wanted = [run for condition in itertools.product(EMBEDDED, live_levels) for run in live_runs(*condition)]
+    beside = [beside_tuning(*condition) for condition in itertools.product(EMBEDDED, ("low", "high"))]
     wanted += [run for run in beside if run.digest not in known]
     with tempfile.TemporaryDirectory() as scratch:
         retrained = reconstruction.sweep(wanted, RecordStore(Path(scratch) / "live.jsonl"), jobs, description="live")
@@ -167,20 +167,20 @@ print({kind: len(found) for kind, found in kinds.items()}, "| data sets:", ", ".
 # %% [markdown]
 # ## 3 · What is there, and what is not
 #
-# Every cell of the grid, for the methods of the comparison. Incomplete cells are drawn as far as they go, with open
-# markers, and stay on this list until they are complete.
+# Every condition of the grid, for the methods of the comparison. Incomplete conditions are drawn as far as they go,
+# with open markers, and stay on this list until they are complete.
 
 # %%
 CORE = ("mse", "gcl", "gcl_kept", "alcl")
-cells = analysis.complete_cells(frame, DATASETS, LEVELS, CORE)
-save(cells, "table06a_cells", **source)
-print(f"complete: {cells['complete'].sum()} of {len(cells)} cells")
-cells[~cells["complete"]].reset_index(drop=True)
+conditions = analysis.complete_cells(frame, DATASETS, LEVELS, CORE)
+save(conditions, "table06a_cells", **source)
+print(f"complete: {conditions['complete'].sum()} of {len(conditions)} conditions")
+conditions[~conditions["complete"]].reset_index(drop=True)
 
 # %% [markdown]
 # ## 4 · Medians
 #
-# Seeds, median, quartiles, standard deviation and diverged runs of every cell, method and measure are in
+# Seeds, median, quartiles, standard deviation and diverged runs of every condition, method and measure are in
 # `table06b_medians`. Shown here: medians over seeds. In the figures the other losses of Section 5 are gray points; on
 # the benchmark most of them ran at three levels only.
 
@@ -190,7 +190,7 @@ save(table, "table06b_medians", **source)
 order = [method for method in LABELS if method in set(table["method"])]
 for measure in ("accuracy", "psnr"):
     medians = table[table["measure"] == measure].pivot(index=["dataset", "level"], columns="method", values="median")
-    index = [cell for cell in itertools.product(shown, LEVELS) if cell in medians.index]
+    index = [condition for condition in itertools.product(shown, LEVELS) if condition in medians.index]
     display(measure, medians.reindex(index=index, columns=order).rename(columns=LABELS).round(3))
 
 
@@ -270,7 +270,7 @@ parts = [
 shares = pd.concat(parts, ignore_index=True)
 save(shares, "table06c_repair", **source)
 if shares.empty:
-    print("no cell has runs with clean targets yet")
+    print("no condition has runs with clean targets yet")
 hard = shares[shares["level"].isin(["high", "extreme"])]
 hard[hard["method"].isin(CORE)].round(2).reset_index(drop=True)
 
@@ -284,7 +284,7 @@ places = list(dict.fromkeys(hard[["dataset", "level"]].itertuples(index=False, n
 
 
 def draw_shares(ax, measure):
-    """A row per cell; ALCL and GCL in their colours, every other loss gray."""
+    """One row per condition; ALCL and GCL in their colours, every other loss gray."""
     for row in hard[hard["measure"] == measure].itertuples():
         ours = row.method in LINES
         color = COLORS[row.method] if ours else "0.7"
@@ -317,14 +317,14 @@ if not hard.empty:
 # %% [markdown]
 # ## 5 · Differences
 #
-# For every cell: the median of the paired differences over seeds, with a 95 % percentile-bootstrap interval; in how
-# many seeds ALCL is ahead, behind or tied; and Wilcoxon's signed-rank test, with p-values adjusted by Holm's method for
-# the number of cells: the ten of the embedded data sets, and the twenty of the benchmark. In the figure a filled point
-# is significant at 5 % after this adjustment.
+# For every condition: the median of the paired differences over seeds, with a 95 % percentile-bootstrap interval; in
+# how many seeds ALCL is ahead, behind or tied; and Wilcoxon's signed-rank test, with p-values adjusted by Holm's method
+# for the number of conditions: the ten of the embedded data sets, and the twenty of the benchmark. In the figure a
+# filled point is significant at 5 % after this adjustment.
 #
 # > **A warning about few seeds.** With $n$ seeds the smallest p-value there is, all differences having one sign, is
-# > $2^{1-n}$: 0.25 for three seeds, 0.002 for ten. Over twenty cells Holm asks for 0.05 / 20 in the first, which
-# > takes ten. The column `note` says where a cell *cannot* be significant, whatever the difference.
+# > $2^{1-n}$: 0.25 for three seeds, 0.002 for ten. Over twenty conditions Holm asks for 0.05 / 20 in the first, which
+# > takes ten. The column `note` says where a condition *cannot* be significant, whatever the difference.
 
 # %%
 RIVALS = ("mse", "gcl", "gcl_kept")
@@ -347,7 +347,7 @@ differences.loc[differences["measure"] == "psnr", columns].round(3).reset_index(
 
 # %%
 def forest(ax, measure, rival, factor, label):
-    """One row a cell: the median difference and its interval; filled where Holm's p-value is at most 5 %."""
+    """One row per condition: the median difference and its interval; filled where Holm's p-value is at most 5 %."""
     rows = differences[(differences["measure"] == measure) & (differences["rival"] == rival)]
     for row in rows.itertuples():
         y = place[row.dataset, row.level]
@@ -371,25 +371,25 @@ for i, dataset in enumerate(shown):
     axes[0].text(-0.06, 6 * i - 1, dataset, transform=axes[0].get_yaxis_transform(), **look)
 drawn = differences[differences["measure"].isin(MEASURES)]
 signs = drawn["difference"].where(drawn["p_holm"] <= 0.05, 0).groupby(drawn["rival"])
-counts = signs.agg(ahead=lambda d: (d > 0).sum(), behind=lambda d: (d < 0).sum(), cells="size")
+counts = signs.agg(ahead=lambda d: (d > 0).sum(), behind=lambda d: (d < 0).sum(), conditions="size")
 counts = counts.astype(int).reindex(["mse", "gcl"], fill_value=0)
-texts = [f"ahead in {row.ahead} and behind in {row.behind} of {row.cells}" for row in counts.itertuples()]
+texts = [f"ahead in {row.ahead} and behind in {row.behind} of {row.conditions}" for row in counts.itertuples()]
 headline(figure, f"Against MSE ALCL is significantly {texts[0]}, against tuned GCL {texts[1]}")
 figure.supxlabel("above 0 ALCL is ahead; filled: significant at 5 % after Holm's adjustment", fontsize=9)
 save(figure, "fig06d_differences", **source)
 
 # %% [markdown]
-# Counted over all cells, ALCL against each rival:
+# Counted over all conditions, ALCL against each rival:
 
 # %%
 sure = differences["p_holm"] <= 0.05
 counts = differences.assign(
-    cells=1,
+    conditions=1,
     too_few_seeds=differences["note"] != "",
     significantly_ahead=sure & (differences["difference"] > 0),
     significantly_behind=sure & (differences["difference"] < 0),
 )
-columns = ["cells", "too_few_seeds", "significantly_ahead", "significantly_behind"]
+columns = ["conditions", "too_few_seeds", "significantly_ahead", "significantly_behind"]
 counts.groupby(["measure", "rival"])[columns].sum()
 
 # %% [markdown]
@@ -398,7 +398,7 @@ counts.groupby(["measure", "rival"])[columns].sum()
 # MSE and GCL are the abstract's rivals. A practitioner has others: fixed scales (L1, Huber, Cauchy), and losses that
 # learn theirs, as ALCL does (Student-t, Barron). Last, ALCL with its tail weight $\kappa$ learned too. In the figure a
 # point is filled where all ten seeds are there and the interval excludes 0. Holm's adjustment, in the table, is again
-# over the cells of a family, for each loss on its own.
+# over the conditions of a family, for each loss on its own.
 
 # %%
 others = [method for method in order if method not in (*CORE, "clean")]
@@ -431,7 +431,7 @@ if len(beside):
 # ## 6 · Tuning GCL
 #
 # GCL's two settings decide its result. Each bar below is one setting of the grid, a shape $\alpha$ and a scale $\beta$,
-# judged on clean validation images (tuning runs, one seed) and subtracted from ALCL, which was judged in the same way
+# evaluated on clean validation images (tuning runs, one seed) and subtracted from ALCL, evaluated in the same way
 # with the same seed, with the settings it has everywhere.
 #
 # > **How to read it.** Every bar is a training run somebody has to make, *and* clean images somebody has to have. The
@@ -470,13 +470,13 @@ def settings_row(ax, y, dataset, level):
 
 
 # %%
-tuned = [cell for cell in itertools.product(shown, ("low", "high")) if landscape(*cell, "accuracy").size]
-tuned = [cell for cell in tuned if untuned(*cell, "accuracy") is not None]
+tuned = [condition for condition in itertools.product(shown, ("low", "high")) if landscape(*condition, "accuracy").size]
+tuned = [condition for condition in tuned if untuned(*condition, "accuracy") is not None]
 if tuned:
     figure, ax = plt.subplots(figsize=(7.0, 1.3 + 0.26 * len(tuned)))
-    gaps = pd.concat([settings_row(ax, y, *cell) for y, cell in enumerate(tuned)])
+    gaps = pd.concat([settings_row(ax, y, *condition) for y, condition in enumerate(tuned)])
     ax.axvline(0, color=COLORS["alcl"], lw=2.4, zorder=1)
-    ax.set_yticks(range(len(tuned)), [", ".join(cell) for cell in tuned])
+    ax.set_yticks(range(len(tuned)), [", ".join(condition) for condition in tuned])
     ax.set(ylim=(len(tuned) - 0.4, -0.6))
     ax.set_xlabel("ALCL minus a setting of GCL, accuracy in points\n(> 0: ALCL is ahead; ★ the oracle's, × the kept)")
     won = f"{(gaps > 0).sum()} of {gaps.size} settings of GCL tried"
@@ -487,15 +487,15 @@ else:
 
 # %% [markdown]
 # How many of GCL's settings do at least as well as ALCL, which was not tuned, and how far is ALCL ahead of the best
-# setting, of the one in the middle of the ranking, and of the worst? Wherever ALCL was judged on the same images:
+# setting, of the one in the middle of the ranking, and of the worst? Wherever ALCL was evaluated on the same images:
 
 # %%
 rows = []
-for cell in itertools.product(shown, LEVELS, MEASURES):
-    value, grid = untuned(*cell), landscape(*cell)
+for condition in itertools.product(shown, LEVELS, MEASURES):
+    value, grid = untuned(*condition), landscape(*condition)
     if value is not None and grid.size:
-        gaps = (100 if cell[2] == "accuracy" else 1) * (value - grid.stack())
-        rows.append([*cell, grid.size, int((gaps <= 0).sum()), gaps.min(), gaps.median(), gaps.max()])
+        gaps = (100 if condition[2] == "accuracy" else 1) * (value - grid.stack())
+        rows.append([*condition, grid.size, int((gaps <= 0).sum()), gaps.min(), gaps.median(), gaps.max()])
 names = ["dataset", "level", "measure", "settings", "at_least_ALCL", "ALCL_minus_best", "minus_median", "minus_worst"]
 blind = pd.DataFrame(rows, columns=names)
 save(blind, "table06g_wrong_bandwidth", **source)
@@ -507,9 +507,9 @@ blind.round(2)
 # The variance over seeds of ALCL divided by a rival's; below 1, ALCL varies less. The interval is a jackknife's
 # (`alcl.experiments.analysis.variance_ratio_interval`); $p$ is Pitman and Morgan's test for paired samples.
 #
-# > **How much ten seeds know.** The 95 % interval of a ratio of two variances, from ten independent normal runs each,
-# > spans a factor of 16 from end to end (the squared 97.5 % quantile of $F_{9,9}$). Single cells can therefore show
-# > only very large effects, and the verdict in notebook 07 takes the levels of a data set together.
+# > **What ten seeds can show.** The 95 % interval of a ratio of two variances, from ten independent normal runs each,
+# > spans a factor of 16 from end to end (the squared 97.5 % quantile of $F_{9,9}$). Single conditions can therefore
+# > show only very large effects, and the verdict in notebook 07 takes the levels of a data set together.
 
 # %%
 parts = [
@@ -527,9 +527,9 @@ counts = ratios.dropna(subset="ratio").assign(
     ratio_below_1=lambda t: t["ratio"] < 1,
     interval_below_1=lambda t: t["high"] < 1,
     interval_above_1=lambda t: t["low"] > 1,
-    cells=1,
+    conditions=1,
 )
-counts.groupby(["measure", "rival"])[["cells", "ratio_below_1", "interval_below_1", "interval_above_1"]].sum()
+counts.groupby(["measure", "rival"])[["conditions", "ratio_below_1", "interval_below_1", "interval_above_1"]].sum()
 
 # %% [markdown]
 # ## 8 · Cost
@@ -569,7 +569,8 @@ save(figure, "fig06e_cost", **source)
 # %% [markdown]
 # ## 9 · Where ALCL falls behind, and why
 #
-# The cells of the benchmark and of the embedded sets in which ALCL is behind a rival by an interval that excludes zero:
+# The conditions of the benchmark and of the embedded sets in which ALCL is behind a rival by an interval that excludes
+# zero:
 
 # %%
 behind = differences[(differences["high"] < 0) & (differences["measure"] != "ssim")]
@@ -620,7 +621,7 @@ if len(single):
 # the width that the oracle finds has none. If this is the cause, the gap in PSNR must shrink when impulses are taken
 # out of the noise, and stay when they alone remain.
 #
-# **Check.** On digits: extreme noise whole, its impulses alone, its additive part alone; all networks judged on the
+# **Check.** On digits: extreme noise whole, its impulses alone, its additive part alone; all networks evaluated on the
 # same noisy test images. Their mean squared error is split into the *variance* over networks (same images, another
 # training: what the noise of the training targets leaves in the weights) and *the rest* (what all of them have in
 # common: blur, and a shift towards the impulses). Each is estimated without bias from a few networks.
@@ -699,16 +700,16 @@ if len(causes):
     save(figure, "fig06g_causes", **source)
 
 # %% [markdown]
-# So the gap is the price of a kernel that is not told where outliers are. ALCL's scale is that of the *noise*, found
-# by likelihood; the oracle's kernel is the one that reconstructs clean validation images best, and it cuts off
+# So the gap is the price of a kernel that does not depend on where outliers are. ALCL's scale is that of the *noise*,
+# found by likelihood; the oracle's kernel is the one that reconstructs clean validation images best, and it cuts off
 # before the impulses begin. Most of what is left to them returns as variance: weights that depend on which training
 # pixels were hit. On other data sets the cause was not taken apart; the figure before shows that what GCL gains in one
 # measure it mostly pays in the other.
 #
 # ### Where accuracy is lost
 #
-# The benchmark cell in which ALCL is behind tuned GCL in accuracy by most, and what GCL's scale does there: medians
-# over its shapes, on clean validation images, beside ALCL and the scale that it learned.
+# The benchmark condition in which ALCL is behind tuned GCL in accuracy by most, and what GCL's scale does there:
+# medians over its shapes, on clean validation images, beside ALCL and the scale that it learned.
 
 # %%
 lost = behind[(behind["measure"] == "accuracy") & (behind["rival"] == "gcl") & behind["dataset"].isin(BENCHMARK)]
@@ -729,7 +730,8 @@ if len(lost):
 # %% [markdown]
 # ## What to take away
 #
-# - The tables above are the whole grid; no cell was left out, and the list in Section 3 says which are not complete.
-# - The abstract's claims are judged from the same records in [notebook 07](07_figures.ipynb), by rules that were
+# - The tables above are the whole grid; no condition was left out, and the list in Section 3 says which are not
+#   complete.
+# - The abstract's claims are decided from the same records in [notebook 07](07_figures.ipynb), by rules that were
 #   written down before the grid was run.
 # - To extend the grid: `make runs PROFILE=paper`. It resumes where it stopped, and this notebook draws what is there.

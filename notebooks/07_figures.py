@@ -104,7 +104,7 @@ display(Markdown(inspect.cleandoc(claims.claims_ledger.__doc__)))
 # > - *little computational cost*: at most 1.1 times the training time of MSE; and, separately, less than GCL's with
 # >   its tuning.
 # > - *two gray and two RGB benchmarks*: MNIST, Fashion-MNIST, CIFAR-10 and GTSRB. They decide the verdict. The embedded
-# >   data sets (8x8 pixels) are judged by the same rules, in a column of their own.
+# >   data sets (8x8 pixels) are decided by the same rules, in a column of their own.
 
 # %% [markdown]
 # ## 3 · The verdicts

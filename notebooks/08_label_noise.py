@@ -15,21 +15,22 @@
 # %% [markdown]
 # # 08 · Label noise
 #
-# ALCL defends a *regression* against targets that are wrong by wild amounts. A classifier has another enemy: labels
-# that are simply wrong. There is no size of error to be robust against; a wrong label looks exactly like a right one.
-# This notebook compares the losses that were made for it, above all the joint asymmetric loss (JAL). It is a
-# neighbour of our subject, not a part of the ALCL paper.
+# ALCL is a loss for *regression* with targets that are wrong by large amounts. In classification it is labels that are
+# wrong. There is no size of error to be robust against: a wrong label has the same form as a right one. This notebook
+# compares the losses that were made for that, above all the joint asymmetric loss (JAL). It is related work, not a part
+# of the ALCL paper.
 #
-# **What you will do.** Spoil labels in three ways. Prove what each loss believes when labels lie, and when the
-# asymmetric part of JAL believes the truth; check it by brute force over the simplex. Show that this part is a weighted
-# sum of two old losses. Read the recorded runs of all losses, and train two of them again.
+# **What you will do.** Spoil labels in three ways. Prove what minimises each loss when labels are wrong, and when
+# it is the truth for the asymmetric part of JAL; check it by brute force over the simplex. Show that this part is a
+# weighted sum of two old losses. Read the recorded runs of all losses, and train two of them again.
 #
 # **What you will learn.** Why cross-entropy repeats the noise and absolute error does not; why absolute error learns
 # so slowly; what the height $a$ of JAL's target has to be; and why a comparison of losses must hold the weight decay
 # fixed.
 #
-# **What you need.** Cross-entropy and softmax. Nothing of notebooks 01 to 07. The default run takes half a minute; most
-# numbers come from records, which these lines complete (they resume where they stopped; minutes, an hour, hours):
+# **What you need.** Cross-entropy and softmax. Nothing of notebooks [01](01_likelihood.ipynb) to
+# [07](07_figures.ipynb). The default run takes half a minute; most numbers come from records, which these lines
+# complete (they resume where they stopped; minutes, an hour, hours):
 #
 # ```
 # python -m alcl.experiments labels --profile embedded --records paper_figures/records
@@ -180,9 +181,9 @@ figures.headline(fig, f"Where training begins CE pulls hardest, {ratio['ce']:.1f
 save(fig, "fig08b_losses")
 
 # %% [markdown]
-# Cross-entropy pulls with $1 - p_y$: the less it believes a label the harder it pulls, and wrong labels are those that
-# are believed least. MAE pulls with $2 p_y(1 - p_y)$: it leaves unbelievable labels alone, also the right ones it has
-# not yet learned. JAL's pull is close to a multiple of MAE's; its height $a$ sets the multiple.
+# Cross-entropy pulls with $1 - p_y$: the less probable the given label, the harder it pulls, and wrong labels
+# are the least probable ones. MAE pulls with $2 p_y(1 - p_y)$: it hardly acts on improbable labels, nor on right ones
+# that are not learned yet. JAL's pull is close to a multiple of MAE's; its height $a$ sets the multiple.
 #
 # ## 3 · What wrong labels do to a loss
 #
@@ -206,7 +207,7 @@ save(fig, "fig08b_losses")
 
 
 # %%
-def believed(loss, weights):
+def minimiser(loss, weights):
     """argmin over p of the weighted loss, by BFGS over logits."""
     every = torch.arange(len(weights))
 
@@ -230,8 +231,8 @@ for q in (0.0, 0.3, 0.7):
         else make_classification_loss("ce", reduction="none")
     )
     expected = w ** (1 / (1 - q)) / (w ** (1 / (1 - q))).sum()
-    assert np.abs(believed(loss, w) - expected).max() < 1e-5
-print("cross-entropy believes w; GCE believes w to the power 1/(1 - q), normalised")
+    assert np.abs(minimiser(loss, w) - expected).max() < 1e-5
+print("minimiser of cross-entropy: w; of GCE: w to the power 1/(1 - q), normalised")
 
 # %% [markdown]
 # ## 4 · The asymmetric condition
@@ -371,7 +372,7 @@ figures.direct_label(ax)
 save(fig, "fig08d_believed")
 
 # %% [markdown]
-# AMSE at $a = 1$ is the plain squared error (Brier score), and it believes exactly what cross-entropy believes.
+# AMSE at $a = 1$ is the plain squared error (Brier score), and its minimiser is that of cross-entropy.
 #
 # ## 6 · The identity
 #
@@ -710,7 +711,7 @@ for dataset, cell in cells:
 # ## What to take away
 #
 # - Wrong labels are not outliers. What counts is the minimiser of the *expected* loss: cross-entropy repeats the
-#   noise, MAE and AMSE with a high enough target believe the most frequent label ($a \ge 1/(w_m - w_n)$).
+#   noise, MAE and AMSE with a high enough target predict the most frequent label ($a \ge 1/(w_m - w_n)$).
 # - AMSE is a weighted sum of MSE and MAE, to the last digit. Its robustness is MAE's; what JAL adds is an active part
 #   that pulls where MAE does not.
 # - Right minimisers do not make fast learners. At a small scale the ranking depends on the noise, on the length of

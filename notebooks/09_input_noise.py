@@ -18,20 +18,21 @@
 # A third corruption: targets and labels are right, and the *input* is noisy when the network is used. One answer is
 # to show noise in training; another, the subject of this notebook, is a loss on the features that holds noisy views
 # where the clean ones are ([arXiv](https://arxiv.org/abs/2405.18499)). It claims to keep the accuracy on clean
-# images, to gain robustness, and to do so by flattening the loss in its input. At the end this neighbour and ALCL
-# meet.
+# images, to gain robustness, and to do so by flattening the loss in its input. At the end this loss and
+# ALCL are used together.
 #
 # **What you will do.** Derive what injected noise adds to a loss, and what the published measure of curvature
 # estimates. Prove what compact classes with a margin guarantee. Read the recorded runs of networks trained in five
 # ways and perturbed in six, with their curvature (exact on the small network, by random projections on the larger),
-# and train two of them again. Then give the features an ALCL reconstruction to do, and fit a classic table of data
+# and train two of them again. Then add an ALCL reconstruction to the features, and fit a classic table of data
 # whose targets have heavy tails.
 #
 # **What you will learn.** Which part of the claim holds here and which does not; why low curvature may be mere
 # confidence; and where ALCL belongs beside ten other losses on real residuals.
 #
-# **What you need.** Calculus up to Taylor's theorem, and notebook 02 for influence. The default run takes half a
-# minute; the numbers of Sections 5 to 7 come from records, which these lines complete (minutes, half an hour):
+# **What you need.** Calculus up to Taylor's theorem, and [notebook 02](02_influence.ipynb) for influence. The default
+# run takes half a minute; the numbers of Sections 5 to 7 come from records, which these lines complete (minutes, half
+# an hour):
 #
 # ```
 # python -m alcl.experiments inputs --profile embedded --records paper_figures/records
@@ -505,7 +506,7 @@ print(f"squared error's reconstruction costs {beside_mse['difference'].min():.0f
 #
 # ALCL's own subject, on a classic table: 442 diabetes patients, ten measurements, disease progression after a year. A
 # linear model; targets of the training part get Cauchy noise of half a standard deviation (or none). Errors are
-# judged on the untouched targets of a test part, over random splits, against the losses of this library and those of
+# evaluated on the untouched targets of a test part, over random splits, against the losses of this library and those of
 # `alcl.comparators`.
 #
 # > **Our choice.** *(09-D, the regression)* Targets are standardised by the training part's median and median

@@ -23,7 +23,7 @@
 # - let the noise level drift while the network trains, and give every colour channel a noise of its own;
 # - take ALCL apart: shape, scale and normaliser away in turn, and its learning rate from a tenth to thirty times;
 # - change the number of training images and the width of the code;
-# - meet three kinds of noise on which nothing here was developed.
+# - test three kinds of noise on which nothing here was developed.
 #
 # **What you will learn**
 #
@@ -33,7 +33,8 @@
 #
 # **What you need**
 #
-# - notebooks 05 and 06: what a run is, why seeds are paired, how GCL is tuned;
+# - notebooks [05](05_training.ipynb) and [06](06_benchmark.ipynb): what a run is, why seeds are paired, how GCL is
+#   tuned;
 # - the records in `paper_figures/records`. Nothing is trained here: the runs are declared in `studies.py`, before
 #   they were made, and `python -m alcl.experiments studies` makes those that are missing.
 
@@ -70,11 +71,12 @@ for name, study in studies.STUDIES.items():
     print(f"{name:10s}{len(frames[name]):5d} runs on {', '.join(there)}", "| not run:", ", ".join(missing) or "-")
 
 # %% [markdown]
-# In every table below a row is a method in a cell: its median over seeds, and the median of the paired differences
+# In every table below a row is a method under one condition: its median over seeds, and the median of the paired
+# differences
 # **ALCL minus the method** (above 0: ALCL is ahead) with its bootstrap interval. GCL appears as tuned for the measure
 # that is shown.
 #
-# > **Our choice.** All of these studies are ours; the abstract has none of them. Their laws, methods and seeds were
+# > **Our choice.** All of these studies are ours; the abstract has none of them. Their noise, methods and seeds were
 # > declared before they were run, with ALCL's settings from the grid. They decide no claim of the ledger.
 
 
@@ -96,7 +98,7 @@ def used(name):
 
 # %%
 def show(table, measure, rows, columns=("dataset", "level")):
-    """Medians and differences side by side, one column a cell."""
+    """Medians and differences side by side, one column per condition."""
     factor = MEASURES[measure][0]
     text = table.assign(
         shown=[
@@ -343,7 +345,7 @@ if len(frames["sizes"]):
 # %% [markdown]
 # ## 5 · Noise that nothing was developed on
 #
-# Three laws that appear nowhere else in training or tuning of ALCL, each about as harmful as the high level:
+# Three distributions that appear nowhere else in training or tuning of ALCL, each about as harmful as the high level:
 
 # %%
 for law in studies.UNSEEN:
@@ -364,10 +366,10 @@ if len(frames["unseen"]):
 # %% [markdown]
 # ## 6 · Neighbours
 #
-# Robust losses that the grid of notebook 06 does not have. A Gaussian likelihood with a learned scale asks whether the
-# scale alone does ALCL's work. Generalized Cauchy has a learned shape and scale too, tied otherwise. The scheduled
-# pseudo-Huber narrows by the clock, not by the data. Log-cosh and LMLS do not redescend (appendix
-# [A3_influence](A3_influence.ipynb), Section 7).
+# Robust losses that the grid of [notebook 06](06_benchmark.ipynb) does not have. A Gaussian likelihood with a learned
+# scale asks whether the scale alone does ALCL's work. Generalized Cauchy has a learned shape and scale too, tied
+# otherwise. The scheduled pseudo-Huber narrows by the clock, not by the data. Log-cosh and LMLS do not redescend
+# (appendix [A3_influence](A3_influence.ipynb), Section 7).
 
 # %%
 if len(frames["neighbours"]):
@@ -398,16 +400,16 @@ if len(frames["neighbours"]):
 # %% [markdown]
 # ## 7 · Counted
 #
-# In how many cells is ALCL surely ahead of a method, or surely behind it (the whole interval on one side)? The table
-# that is saved has the least and the largest difference over the cells too.
+# In how many conditions is ALCL ahead of a method, or behind it, with the whole interval on one side? The table
+# that is saved has the least and the largest difference over the conditions too.
 
 # %%
-cells = [t.assign(study=study, measure=m) for study, found in reported.items() for m, t in found.items()]
-if cells:
-    cells = pd.concat(cells)
-    cells = cells[~cells["name"].isin(["alcl", "clean"])]
+conditions = [t.assign(study=study, measure=m) for study, found in reported.items() for m, t in found.items()]
+if conditions:
+    conditions = pd.concat(conditions)
+    conditions = conditions[~conditions["name"].isin(["alcl", "clean"])]
     groups = ["study", "name", "measure"]
-    counts = sides(cells, groups).join(cells.groupby(groups)["difference"].agg(least="min", most="max"))
+    counts = sides(conditions, groups).join(conditions.groupby(groups)["difference"].agg(least="min", most="max"))
     counts = counts.rename_axis(["study", "method", "measure"])
     every = {f"study_{study}": used(study) for study in reported}
     save(counts.reset_index(), "table10_counts", records=every)
@@ -422,8 +424,8 @@ if cells:
 
 # %%
 def part(study, method, measure):
-    """The rows of `cells` of one study and measure, of the methods whose name begins so."""
-    rows = cells[(cells["study"] == study) & (cells["measure"] == measure)]
+    """The rows of `conditions` of one study and measure, of the methods whose name begins so."""
+    rows = conditions[(conditions["study"] == study) & (conditions["measure"] == measure)]
     return rows[rows["name"].str.startswith(method)]
 
 
@@ -435,8 +437,8 @@ def said(rows, factor, unit):
 
 
 # %% [markdown]
-# **Under drift, no fixed setting is safe.** In PSNR, each of GCL's three settings is surely behind ALCL in some cell
-# and surely ahead in another. In accuracy, none is surely ahead anywhere.
+# **Under drift, no fixed setting is safe.** In PSNR, each of GCL's three settings is surely behind ALCL in some
+# condition and surely ahead in another. In accuracy, none is surely ahead anywhere.
 
 # %%
 if "drift" in reported:
@@ -449,9 +451,9 @@ if "drift" in reported:
 
 # %% [markdown]
 # **Learning pays little where the start is good.** Frozen at its start, which was chosen in development, the loss is in
-# accuracy nowhere surely behind the one that learns, and in PSNR it is surely ahead in some cells and surely behind in
-# others. Which scale it is held at matters: the Cauchy loss of this project is the same loss, frozen at a narrower
-# scale, and under drift it is surely behind ALCL in PSNR in all cells but one.
+# accuracy nowhere surely behind the one that learns, and in PSNR it is surely ahead in some conditions and surely
+# behind in others. Which scale it is held at matters: the Cauchy loss of this project is the same loss, frozen at a
+# narrower scale, and under drift it is surely behind ALCL in PSNR in all conditions but one.
 
 # %%
 if "ablations" in reported:
@@ -478,8 +480,8 @@ if "drift" in reported:
     assert (narrow["low"] > 0).sum() == len(narrow) - 1
 
 # %% [markdown]
-# **On noise that it was not developed on, ALCL keeps its place.** GCL may be tuned on that noise, or kept from another:
-# in accuracy it is nowhere surely ahead. In PSNR it is, in most cells, by the tenths of a decibel shown here.
+# **On noise that it was not developed on, ALCL does as well.** GCL may be tuned on that noise, or kept from another:
+# in accuracy it is nowhere surely ahead. In PSNR it is, in most conditions, by the tenths of a decibel shown here.
 
 # %%
 if "unseen" in reported:
@@ -490,7 +492,7 @@ if "unseen" in reported:
         assert (psnr["high"] < 0).mean() > 0.5
 
 # %% [markdown]
-# **One scale a channel is no sure gain.** It is ahead of one scale for all on one data set, by PSNR, and behind it on
+# **One scale per channel need not gain.** It is ahead of one scale for all on one data set, by PSNR, and behind it on
 # the other, although the channels' noise differs on both.
 
 # %%

@@ -13,7 +13,7 @@
 # ---
 
 # %% [markdown]
-# # A1 · What joint maximum likelihood is
+# # A1 · Joint likelihood
 #
 # ALCL learns a model, a shape and a scale from one likelihood. Is there a maximum to find? Is there only one? What do
 # outliers do to shape and scale, and to the location through them? The answers are not those of maximum likelihood in
@@ -30,10 +30,10 @@
 # $\kappa\alpha = 2$ is the best compromise between two breakdowns. What "bounded influence" means in a regression.
 # Why there is a logarithm in this loss.
 #
-# **What you need.** Notebooks 01 to 03; for Section 2 the half-plane model of hyperbolic geometry, of which one fact
-# is used. There are ten theorems, **J1** to **J10**, each with its assumptions, its proof, and a check against an
-# oracle that does not share the proof's formula. Sources are named where they are used, with their details in
-# [references.bib](references.bib); symbols are in the [glossary](glossary.md).
+# **What you need.** Notebooks [01](01_likelihood.ipynb) to [03](03_adaptation.ipynb); for Section 2 the half-plane
+# model of hyperbolic geometry, of which one fact is used. There are ten theorems, **J1** to **J10**, each with its
+# assumptions, its proof, and a check against an oracle that does not share the proof's formula. Sources are named where
+# they are used, with their details in [references.bib](references.bib); symbols are in the [glossary](glossary.md).
 
 # %% tags=["parameters"]
 seed = 0
@@ -64,8 +64,8 @@ save = begin("A1_joint_likelihood", ["seed", "samples", "replications", "positio
 ORANGE, BLUE, GREY = figures.COLORS["alcl"], figures.COLORS["mse"], "#6B6B6B"
 
 # %% [markdown]
-# Notation is that of notebook 03: $u = e/\beta$, $v = |u|^\alpha/(1 + |u|^\alpha)$, $s = \log\beta$, $\rho(e) =
-# \kappa\log(1 + |u|^\alpha)$, and the loss is the mean of $-\log p$,
+# Notation is that of [notebook 03](03_adaptation.ipynb): $u = e/\beta$, $v = |u|^\alpha/(1 + |u|^\alpha)$,
+# $s = \log\beta$, $\rho(e) = \kappa\log(1 + |u|^\alpha)$, and the loss is the mean of $-\log p$,
 #
 # $$ L = \frac1n\sum_i \kappa\,\mathrm{softplus}\bigl(\alpha(\log|e_i| - s)\bigr) + s + \log Z(\alpha, 1), \qquad
 #    Z(\alpha, 1) = \tfrac2\alpha\,\mathrm{B}\bigl(\tfrac1\alpha,\, \kappa - \tfrac1\alpha\bigr). $$
@@ -131,9 +131,10 @@ def fit(x, start, weight=None, fixed="", kappa=1.0, floor=-40.0, cap=1e6):
 # %% [markdown]
 # ## 1 · There is no global maximum
 #
-# Notebook 03 (Theorem A4) held the model fixed, and found that a fraction $z$ of residuals that are exactly zero
-# sends the likelihood to infinity if $z > 1 - \frac{1}{\kappa\alpha}$. For continuous data one would like to say:
-# then it does not arise. But residuals are what the *model* leaves, and a model can be chosen to leave none.
+# [Notebook 03](03_adaptation.ipynb) (Theorem A4) held the model fixed, and found that a fraction $z$ of residuals that
+# are exactly zero sends the likelihood to infinity if $z > 1 - \frac{1}{\kappa\alpha}$. For continuous data one would
+# like to say: then it does not arise. But residuals are what the *model* leaves, and a model can be chosen to leave
+# none.
 
 # %% [markdown]
 # **Theorem J1** (no global maximum once a location is learned).
@@ -848,7 +849,7 @@ save(fig, "figA1c_implosion")
 # infinity and the bias $\Phi^{-1}\bigl(\frac{1}{2(1 - \epsilon)}\bigr)$, the smallest possible for any location
 # estimate (Huber, 1964).
 #
-# With a point mass and a learned shape the likelihood is unbounded (J1), so two readings must be told apart, as in
+# With a point mass and a learned shape the likelihood is unbounded (J1), so two readings must be distinguished, as in
 # Section 1. *Root:* the optimum that continues the fit to clean data as $\epsilon$ grows from 0; a training that had
 # found the good data ends there. *Best:* the lowest minimum over a bounded set, $\beta \ge 0.1$, $\alpha \le 100$.
 
@@ -1046,8 +1047,9 @@ assert trapped.x[0] > 2.5
 # %% [markdown]
 # ## 6 · Regression: bounded in the targets, not in the inputs
 #
-# Notebook 03 proves that under symmetric noise a location does not notice that shape and scale are learned (Theorem
-# A7), and says the same of regressions. Here is the regression, with what the location hides: leverage.
+# [Notebook 03](03_adaptation.ipynb) proves that under symmetric noise a location does not notice that shape and scale
+# are learned (Theorem A7), and says the same of regressions. Here is the regression, with what the location hides:
+# leverage.
 
 # %% [markdown]
 # **Theorem J7** (influence in a regression).

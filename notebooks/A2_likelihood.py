@@ -15,8 +15,8 @@
 # %% [markdown]
 # # A2 · Likelihood, continued
 #
-# What is true of the density of notebook 01 beside the main line: what noise it assumes, how to draw from it, its tails
-# and moments, its entropy, its relatives, its Fisher information.
+# What is true of the density of [notebook 01](01_likelihood.ipynb) beside the main line: what noise it assumes, how to
+# draw from it, its tails and moments, its entropy, its relatives, its Fisher information.
 #
 # **What you will do.** Take the density $p(e) \propto (1 + |e/\beta|^\alpha)^{-\kappa}$ apart.
 #
@@ -51,9 +51,9 @@ save = begin("A2_likelihood", ["seed"], dtype=torch.float64)
 # ## 1 · What the density assumes about noise
 #
 #
-# Notebook 01 averaged a *kernel*. Averaging a *density* is a different statement, since the generalized Gaussian
-# carries a normaliser that depends on $\tau$. It holds too, with another Gamma distribution, and it says what kind of
-# noise the loss expects.
+# [Notebook 01](01_likelihood.ipynb) averaged a *kernel*. Averaging a *density* is a different statement, since the
+# generalized Gaussian carries a normaliser that depends on $\tau$. It holds too, with another Gamma distribution, and
+# it says what kind of noise the loss expects.
 #
 # **Theorem L5** (scale mixture).
 #
@@ -340,7 +340,7 @@ for alpha, beta, kappa in [(2.0, 1.0, 1.0), (2.0, 0.02, 1.0), (1.3, 0.02, 1.0), 
 # where the last factor is $1 + O(1/\kappa)$ by Stirling's formula. (d) $\log(1 + x)/x \to 1$ as
 # $x = |e/\beta|^\alpha \to 0$. $\blacksquare$
 #
-# *Executed check.* Log densities against SciPy and `torch.distributions`, which know nothing of our formula;
+# *Executed check.* Log densities against SciPy and `torch.distributions`, which do not use our formula;
 # for the limits, the error must fall tenfold when $\kappa$ grows tenfold.
 
 
@@ -531,7 +531,7 @@ print(np.array2string(cauchy.numpy(), precision=4, suppress_small=True))
 
 # %% [markdown]
 # The zeros in the first row say that, to first order, not knowing the shape costs the location nothing. Theorem A7 in
-# notebook 03 makes a statement about estimates of it, for symmetric noise of any distribution.
+# [notebook 03](03_adaptation.ipynb) makes a statement about estimates of it, for symmetric noise of any distribution.
 #
 # The other off-diagonal entries are not zero. Their price is the same for every sample size: how much wider an error
 # bar becomes because other parameters are unknown too.

@@ -15,9 +15,9 @@
 # %% [markdown]
 # # A3 · Influence, continued
 #
-# What is true of ALCL's influence beside the main line of notebook 02: whether anything is rejected outright, what
-# robustness costs in efficiency, when reweighting and descent are safe, breakdown at a fixed scale, and the time a
-# descent takes from far away.
+# What is true of ALCL's influence beside the main line of [notebook 02](02_influence.ipynb): whether anything is
+# rejected outright, what robustness costs in efficiency, when reweighting and descent are safe, breakdown at a fixed
+# scale, and the time a descent takes from far away.
 #
 # **What you will do.** Compare ALCL with correntropy, Huber, Cauchy, Student-t and Barron, each at the same price.
 #
@@ -25,7 +25,8 @@
 # redescending is what lets a descent start far away.
 #
 # **What you need.** [Notebook 02](02_influence.ipynb). Symbols are in the [glossary](glossary.md); $u = e/\beta$,
-# $v = |u|^\alpha/(1 + |u|^\alpha)$, and identity (1) of notebook 02 is $e\,\psi(e) = \kappa\,\alpha\,v$.
+# $v = |u|^\alpha/(1 + |u|^\alpha)$, and identity (1) of [notebook 02](02_influence.ipynb) is
+# $e\,\psi(e) = \kappa\,\alpha\,v$.
 
 # %% tags=["hide-input"]
 import math
@@ -135,7 +136,7 @@ for alpha in (1.5, 2.0, 3.0):
 # > and $\mathbb{E}\rho(X - t)$ has second derivative $B > 0$ at 0, then $\sqrt n\,T_n \to N(0, V)$. A bounded $\psi$ is
 # > exactly such a Lipschitz constant, so for ALCL it asks for $\alpha \ge 1$ and no more. The check below simulates.
 #
-# *Executed check.* Textbook values that no code here has seen; then the variance of a thousand estimates from 200
+# *Executed check.* Textbook values, which are used nowhere else; then the variance of a thousand estimates from 200
 # residuals each.
 
 # %% tags=["nbval-check-output"]

@@ -15,9 +15,9 @@
 # %% [markdown]
 # # A4 · Adaptation, continued
 #
-# Joint learning of shape and scale beside the main line of notebook 03: what runs to infinity without the normaliser,
-# what a floor guarantees, the collapse on images and its cures, how fast the loss should learn, drifting noise, noise
-# that differs between channels, and the price of one shape for peak and tail.
+# Joint learning of shape and scale beside the main line of [notebook 03](03_adaptation.ipynb): what runs to infinity
+# without the normaliser, what a floor guarantees, the collapse on images and its cures, how fast the loss should learn,
+# drifting noise, noise that differs between channels, and the price of one shape for peak and tail.
 #
 # **What you will do.** Remove the normaliser. Train on clipped images. Vary the learning rate of the loss by a factor
 # of a thousand. Let the noise level drift, differ between channels, and disagree with the model.
@@ -232,7 +232,7 @@ assert math.isclose(ratio, math.sqrt(1 / v0 - 1), rel_tol=1e-4)
 # Clipping noisy images to $[0, 1]$ is common. It turns a background pixel, true value 0,
 # into an exact 0 whenever its noise is negative. A network that learns to output 0 there has residuals that
 # are all but zero, and Theorem A11 applies. We train small autoencoders to reproduce noisy digits; clean images are
-# used only to judge. To have a spread as well as a number, several networks are trained side by side, each with
+# used only to evaluate. To have a spread as well as a number, several networks are trained side by side, each with
 # its own weights and its own draw of the noise, and each with its own $\alpha$ and $\beta$.
 #
 # > **Our choice.** In this project noise is not clipped. The abstract does not say what the paper does.
@@ -582,7 +582,7 @@ print(conditions.map(lambda x: f"{x:.2g}").to_string())
 # schedule. We give the loss 0.1, 1, 10 and 100 times the network's own rate, at two noise levels.
 #
 # > **Our choice.** The abstract names no learning rate, no start and no schedule. `ALCLoss` starts wide
-# > ($\beta = 1$) and, unless told otherwise, `optimizer_groups` gives the loss the network's own rate (factor 1).
+# > ($\beta = 1$) and, by default, `optimizer_groups` gives the loss the network's own rate (factor 1).
 # > Rates and levels of this study were fixed in advance. Its length was not: 30 and 40 epochs at half the rate gave
 # > the same order, and were cut to keep the notebook short. Nothing found here changed a default.
 

@@ -19,7 +19,6 @@ from alcl.distributions import GeneralizedT
 from alcl.functional import log_correntropy
 from alcl.influence import (
     Influence,
-    contaminated_normal,
     curvature,
     lipschitz,
     location_estimate,
@@ -30,7 +29,7 @@ from alcl.influence import (
     weight,
 )
 from alcl.losses import ALCLoss, CauchyLoss, GeneralizedCorrentropyLoss, HuberLoss, L1Loss, MSELoss
-from alcl.paper.influence_table import default_losses, table
+from alcl.paper.influence_table import contaminated_normal, default_losses, table
 
 F64 = torch.float64
 NORMAL = Normal(torch.tensor(0.0, dtype=F64), torch.tensor(1.0, dtype=F64))

@@ -12,8 +12,9 @@ from scipy import integrate, optimize, special, stats
 from alcl.comparators import StudentTLoss
 from alcl.distributions import GeneralizedT
 from alcl.functional import alcl_loss, log_correntropy
-from alcl.influence import Influence, contaminated_normal, lipschitz, location_estimate, peak, psi
+from alcl.influence import Influence, lipschitz, location_estimate, peak, psi
 from alcl.losses import ALCLoss, GeneralizedCorrentropyLoss, HuberLoss, L1Loss, MSELoss
+from alcl.paper.influence_table import contaminated_normal
 
 F64 = torch.float64
 

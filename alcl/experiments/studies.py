@@ -61,7 +61,7 @@ def drift(dataset: str, tuning: Records) -> Configs:
 
 
 def channels(dataset: str, tuning: Records) -> Configs:
-    """Red has low noise, green moderate, blue extreme: one scale for all, or one a channel."""
+    """Red has low noise, green moderate, blue extreme: one scale for all, or one per channel."""
     found = [
         (method, method_run(method, dataset, "channels", seed))
         for method in ("mse", "huber", "alcl", "alcl_kappa", "alcl_channels", "clean")

@@ -423,5 +423,7 @@ def _link(app: Any, doctree: Any, page: str) -> None:
                 return "".join([*out, text[last:]])
 
             style = r"<style.*?</style>|"
-            html = re.sub(style + r"(?<=>)[^<]+(?=<)", lambda m: m[0] if m[0][0] == "<" else linked(m), html, flags=re.S)
+            html = re.sub(
+                style + r"(?<=>)[^<]+(?=<)", lambda m: m[0] if m[0][0] == "<" else linked(m), html, flags=re.S
+            )
             node.children, node.rawsource = [nodes.Text(html)], html

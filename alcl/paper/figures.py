@@ -54,7 +54,7 @@ _STYLES: dict[str, tuple[str, str, Any, str]] = {
     "scheduled_pseudo_huber": ("pseudo-Huber, scheduled", "#66C5A9", (0, (1, 2)), "3"),
     "log_cosh": ("log-cosh", "#8FD3F4", (0, (6, 2)), "4"),
     "lmls": ("LMLS", "#B5B5B5", (0, (1, 3)), "+"),
-    "alcl_channels": ("ALCL, one scale a channel", "#A63D00", (0, (1, 1, 4, 1)), "H"),
+    "alcl_channels": ("ALCL, one scale per channel", "#A63D00", (0, (1, 1, 4, 1)), "H"),
 }
 LABELS: dict[str, str] = {method: row[0] for method, row in _STYLES.items()}
 COLORS: dict[str, str] = {method: row[1] for method, row in _STYLES.items()}

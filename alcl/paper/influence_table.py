@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
 import torch
-from torch.distributions import Distribution
+from torch.distributions import Categorical, Distribution, MixtureSameFamily, Normal
 
 from ..base import ResidualLoss
 from ..comparators import (
@@ -18,7 +19,7 @@ from ..comparators import (
     PseudoHuberLoss,
     StudentTLoss,
 )
-from ..influence import Influence, _standard_normal, contaminated_normal
+from ..influence import Influence, _standard_normal
 from ..losses import ALCLoss, CauchyLoss, GeneralizedCorrentropyLoss, HuberLoss, L1Loss, MSELoss
 
 
@@ -79,6 +80,28 @@ def default_losses() -> dict[str, ResidualLoss]:
         "ALCL a=3": ALCLoss(3.0, 1.0, learn=()),
         "ALCL a=2, k=3": ALCLoss(2.0, 1.0, 3.0, learn=()),
     }
+
+
+def contaminated_normal(fraction: float = 0.1, scale: float = 3.0) -> MixtureSameFamily:
+    """Tukey's contaminated Gaussian: N(0, 1) with probability 1 - fraction, else N(0, scale^2).
+
+    Args:
+        fraction: probability of contamination, in (0, 1).
+        scale: standard deviation of the contaminating part, positive.
+
+    Raises:
+        ValueError: an argument outside its range.
+
+    >>> contaminated_normal(0.1, 3.0).variance  # 0.9 + 0.1 * 9
+    tensor(1.8000, dtype=torch.float64)
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction must lie in (0, 1); got {fraction}")
+    if not (scale > 0 and math.isfinite(scale)):
+        raise ValueError(f"scale must be positive and finite; got {scale}")
+    probabilities = torch.tensor([1 - fraction, fraction], dtype=torch.float64)
+    scales = torch.tensor([1.0, scale], dtype=torch.float64)
+    return MixtureSameFamily(Categorical(probabilities), Normal(torch.zeros_like(scales), scales))
 
 
 def default_distributions() -> dict[str, Distribution]:
