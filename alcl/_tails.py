@@ -22,6 +22,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from scipy import special
 from torch import Tensor
@@ -118,10 +119,10 @@ def _log_survival(x: Tensor, alpha: Number, beta: Number, b: Number, steps: int,
 def _by_branch(far: Tensor, growth: Tensor, log_v: Tensor, a: float, b: float, steps: int) -> Sequence[Tensor]:
     out = growth.new_empty(4, *growth.shape)
     for mask, outside in ((far, True), (~far, False)):
-        at = mask.nonzero().squeeze(1)
+        at = places(mask)
         if len(at) == 0:
             continue
-        g, v = (growth, log_v) if len(at) == len(far) else (growth[at], log_v[at])
+        g, v = (growth, log_v) if len(at) == len(far) else (x.index_select(0, at) for x in (growth, log_v))
         parts = _outside((-g).exp(), g, v, a, b, steps) if outside else _inside(v.exp(), g, v, a, b, steps)
         if len(at) == len(far):
             return parts
@@ -159,6 +160,8 @@ def _inside(
 def _fraction(x: Tensor, p: Number, q: Number, steps: int, slopes: bool) -> tuple[Tensor, Tensor, Tensor]:
     """K of I_x(p, q) = x^p (1 - x)^q K / (p B(p, q)) = 1 / (1 + d_1 x / (1 + d_2 x / ...)), and its derivatives in p
     and q, for x below (p + 1) / (p + q + 2)."""
+    if isinstance(p, float):
+        return _fraction_in_place(x, p, q, steps, slopes)
     k, k_p, k_q = torch.ones_like(x), torch.zeros_like(x), torch.zeros_like(x)
     for j in range(steps, 0, -1):
         d, d_p, d_q = _coefficient(j, p, q)
@@ -167,6 +170,21 @@ def _fraction(x: Tensor, p: Number, q: Number, steps: int, slopes: bool) -> tupl
             scale = -x * new * new
             k_p, k_q = scale * (d_p * k + d * k_p), scale * (d_q * k + d * k_q)
         k = new
+    return k, k_p, k_q
+
+
+def _fraction_in_place(x: Tensor, p: float, q: float, steps: int, slopes: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """The same at numbers p and q, where no derivative of it is wanted: half the operations, no memory but its own."""
+    one, (k, new, scale, k_p, k_q) = x.new_ones(()), x.new_empty(5, *x.shape).unbind()
+    k.fill_(1), k_p.zero_(), k_q.zero_()
+    for j in range(steps, 0, -1):
+        d, d_p, d_q = _coefficient(j, p, q)
+        torch.add(one, torch.mul(x, k, out=new), alpha=d, out=new).reciprocal_()
+        if slopes:
+            torch.mul(new, new, out=scale).mul_(x)
+            k_p.mul_(-d).add_(k, alpha=-d_p).mul_(scale)
+            k_q.mul_(-d).add_(k, alpha=-d_q).mul_(scale)
+        k, new = new, k
     return k, k_p, k_q
 
 
@@ -182,6 +200,11 @@ def _coefficient(j: int, p: Number, q: Number) -> tuple[Number, Number, Number]:
     c = (p + 2 * m - 1) * (p + 2 * m)
     d = m * (q - m) / c
     return d, -d * (2 * p + 4 * m - 1) / c, m / c
+
+
+def places(mask: Tensor) -> Tensor:
+    """mask.nonzero() of a row on the CPU, in a sixth of the time."""
+    return torch.from_numpy(np.flatnonzero(mask.numpy()))
 
 
 def _log(x: Number) -> Number:

@@ -20,6 +20,7 @@ from scipy import stats
 from torch import Tensor
 
 from .comparators import StudentTLoss
+from .contaminated import ContaminatedALCLoss
 from .distributions import GeneralizedT
 from .losses import ALCLoss
 
@@ -115,7 +116,7 @@ def diagnose(criterion: ALCLoss | StudentTLoss, residuals: Tensor, history: Any 
         TypeError: a criterion without a density in this family, residuals that are not a tensor.
         ValueError: no finite residual; residuals that `parameter_shape` does not fit; a history without parameters.
     """
-    if not isinstance(criterion, (ALCLoss, StudentTLoss)):
+    if not isinstance(criterion, (ALCLoss, StudentTLoss)) or isinstance(criterion, ContaminatedALCLoss):
         raise TypeError(f"criterion must be an ALCLoss or a StudentTLoss; got {type(criterion).__name__}")
     if not isinstance(residuals, Tensor) or residuals.is_complex():
         raise TypeError(f"residuals must be a real tensor; got {type(residuals).__name__}")
