@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from . import _kernels as kernels
-from ._tails import _log_survival, _steps
+from ._tails import _log_survival, _steps, places
 
 Sums = tuple[float, float, float, float, float]
 #: Where float32 keeps its digits with every factor of a mixture in the open; beyond, the logarithms are worked with.
@@ -36,34 +36,33 @@ class Setting(NamedTuple):
     strict: bool = False
 
     def whole(self, input: Tensor, target: Tensor, mean: bool) -> tuple[float, Tensor, list[float]]:
-        count = input.numel()
-        # without gaps: a row
+        shape, count = input.shape, input.numel()
         input, target = input.contiguous().view(-1), target.contiguous().view(-1)
         slope = input - (target if self.limits is None else target.clamp(*self.limits))
         unit = 1 / count if mean else 1.0
         size = min(count, kernels._PIECE * torch.get_num_threads())
-        buffers = slope.new_empty(5, size)
+        buffers = slope.new_empty(5 if self.limits is None else 6, size)
         broken = self.strict and not _all_finite(slope, target)
         sums = []
         for piece, of_target in zip(slope.split(size), target.split(size), strict=True):
             sums.append(self._pass(piece, of_target, unit, buffers))
         value, *slopes = (math.fsum(column) for column in zip(*sums, strict=True))
-        return math.nan if broken else unit * value, slope, [unit * s for s in slopes]
+        return math.nan if broken else unit * value, slope.view(shape), [unit * s for s in slopes]
 
     def _pass(self, e: Tensor, target: Tensor, unit: float, buffers: Tensor) -> Sums:
         if self.limits is None:
             return self._of_densities(e, unit, buffers)
         low, high = target <= self.limits[0], target >= self.limits[1]
         at_limit = low | high
-        inside, outside = (~at_limit).nonzero().squeeze(1), at_limit.nonzero().squeeze(1)
+        inside, outside = places(~at_limit), places(at_limit)
         parts = [(0.0,) * 5]
         if len(inside):
-            part = e[inside]
+            part = torch.index_select(e, 0, inside, out=buffers[5, : len(inside)])
             parts.append(self._of_densities(part, unit, buffers))
             e.index_copy_(0, inside, part)
         if len(outside):
-            sign = 1 - 2 * high[outside].to(e.dtype)
-            part = e[outside].mul_(sign)  # how far the prediction is on the wrong side
+            sign = high.index_select(0, outside).to(e.dtype).mul_(-2).add_(1)
+            part = e.index_select(0, outside).mul_(sign)  # how far the prediction is on the wrong side
             sums, of_x = self._of_tails(part)
             parts.append(sums)
             e.index_copy_(0, outside, of_x.mul_(sign).mul_(unit))
@@ -78,7 +77,7 @@ class Setting(NamedTuple):
             return value, d_alpha + z_alpha, d_beta + z_beta, phi + z_kappa, 0.0
         _, alpha, beta, kappa, log_z, z_slopes, *_ = core
         info, log2_beta = torch.finfo(e.dtype), math.log2(beta)
-        log2_e, h, w, p, log_w = buffers.narrow(1, 0, count).unbind()
+        log2_e, h, w, p, log_w = buffers[:5].narrow(1, 0, count).unbind()
         kernels._in_place("log2", torch.abs(e, out=log2_e).clamp_min_(info.tiny))
         torch.add(e.new_full((), -alpha * log2_beta), log2_e, alpha=alpha, out=h)
         h.clamp_max_(math.log2(info.max) - 5).exp2_()

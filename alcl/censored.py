@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ._density import tail_index_of
-from ._tails import log_survival
+from ._tails import PLAIN, log_survival
 from .base import _check_learn, _positive
 from .comparators import GaussianNLLLoss
 from .contaminated import ContaminatedALCLoss
@@ -108,11 +108,15 @@ class CensoredALCLoss(ContaminatedALCLoss):
 
     def _log_core(self, residual: Tensor, input: Tensor, target: Tensor) -> Tensor:
         below, above, wrong = _sides(input, target, self.limits)
-        log_q = self._log_density(torch.where(below | above, 0.0, residual))
+        at_limit = below | above
+        log_q = self._log_density(torch.where(at_limit, 0.0, residual))
         (alpha, beta, kappa), tail_index = self._density()
         b = (tail_index_of(alpha, kappa) if tail_index is None else tail_index) / alpha
-        log_p = log_survival(*_arguments(wrong, alpha, beta, b))
-        return torch.where(below | above, log_p, log_q)
+        if not _countable(input):
+            return torch.where(at_limit, log_survival(*_arguments(wrong, alpha, beta, b)), log_q)
+        at = at_limit.nonzero(as_tuple=True)  # tails are dear, and most targets need none
+        own = (p.reshape(()) if p.numel() == 1 else p.expand(input.shape)[at] for p in (alpha, beta, b))
+        return log_q.index_put(at, log_survival(*_arguments(wrong[at], *own)).to(log_q.dtype))
 
     def _log_other(self, target: Tensor) -> Tensor:
         at_limit = math.log(self.atom) if self.atom else -math.inf
@@ -169,9 +173,13 @@ class TobitLoss(GaussianNLLLoss):
         below, above, wrong = _sides(input, target, self.limits)
         at_limit = below | above
         scale = self.scale
-        log_p = torch.special.log_ndtr(torch.where(at_limit, -wrong, 0.0) / scale)
-        inside = self.rho(torch.where(at_limit, 0.0, residual)) + self.log_normalizer()
-        value = torch.where(at_limit, -log_p, inside)
+        value = self.rho(torch.where(at_limit, 0.0, residual)) + self.log_normalizer()
+        if _countable(input):
+            at = at_limit.nonzero(as_tuple=True)
+            log_p = torch.special.log_ndtr((-wrong / scale)[at])
+            value = value.index_put(at, -log_p.to(value.dtype))
+        else:
+            value = torch.where(at_limit, -torch.special.log_ndtr(torch.where(at_limit, -wrong, 0.0) / scale), value)
         return value if self.reduction == "none" else _finish(value.sum(), None, value, self.reduction)
 
     def extra_repr(self) -> str:
@@ -186,6 +194,11 @@ def _sides(input: Tensor, target: Tensor, limits: tuple[float, float]) -> tuple[
     at_upper = limits[1] - input if math.isfinite(limits[1]) else torch.zeros_like(input)
     zero = torch.zeros_like(input)
     return below, above, torch.where(below, at_lower, torch.where(above, at_upper, zero))
+
+
+def _countable(x: Tensor) -> bool:
+    """Whether elements can be picked out, so many as there are: not in a graph, under torch.func, or without memory."""
+    return kernels.numbers_can_be_read() and type(x) in PLAIN and not x.is_meta
 
 
 def _check_limits(limits: Limits) -> tuple[float, float]:

@@ -30,8 +30,8 @@ class ContaminatedALCLoss(ALCLoss):
 
     loss(e) = -log((1 - eps) exp(-ALCL(e)) + eps density)
 
-    A residual pulls with ALCL's influence times w(e), the posterior probability that it is no contamination, which falls
-    like |e|^-(kappa alpha): every score, of shape, scale and fraction too, is bounded and redescends to what a lost
+    A residual pulls with ALCL's influence times w(e), the posterior probability that it is not contamination, which
+    falls like |e|^-(kappa alpha): every score, of shape, scale and fraction too, is bounded and redescends to what a lost
     residual contributes (Theorem S1). `posterior` gives 1 - w, a map of the residuals the loss has given up.
 
         >>> criterion = ContaminatedALCLoss(beta=0.5)
@@ -187,7 +187,7 @@ def _comfortable(core: kernels.Setting, eps: float, density: float, mixed: bool)
 
 
 class ContaminatedT(Distribution):
-    """(1 - eps) GeneralizedT(alpha, beta, kappa) + eps Uniform(-radius, radius): the density behind `ContaminatedALCLoss`.
+    """(1 - eps) GeneralizedT(alpha, beta, kappa) + eps Uniform(-radius, radius), behind `ContaminatedALCLoss`.
 
     `density=1/(2 radius)` of the loss. For residuals within the radius the loss is -log_prob.
 

@@ -20,6 +20,7 @@ from scipy import stats
 from torch import Tensor
 
 from .comparators import StudentTLoss
+from .contaminated import ContaminatedALCLoss
 from .distributions import GeneralizedT
 from .losses import ALCLoss
 
@@ -131,7 +132,7 @@ def diagnose(criterion: ALCLoss | StudentTLoss, residuals: Tensor, history: Any 
     >>> diagnose(ALCLoss(beta=0.3), residuals).good
     False
     """
-    if not isinstance(criterion, (ALCLoss, StudentTLoss)):
+    if not isinstance(criterion, (ALCLoss, StudentTLoss)) or isinstance(criterion, ContaminatedALCLoss):
         raise TypeError(f"criterion must be an ALCLoss or a StudentTLoss; got {type(criterion).__name__}")
     if not isinstance(residuals, Tensor) or residuals.is_complex():
         raise TypeError(f"residuals must be a real tensor; got {type(residuals).__name__}")

@@ -9,7 +9,7 @@ from alcl.catalogue import LOSSES, make_loss
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("alc", {}, "loss must be one of mse, l1, huber, .*, log_cosh; got 'alc'"),
+        ("alc", {}, "loss must be one of mse, l1, huber, .*, log_cosh, .*, tobit; got 'alc'"),
         ("mse", {"delta": 1.0}, "loss 'mse' takes reduction, nonfinite; got delta"),
         ("gcl", {"kappa": 1.0}, "loss 'gcl' takes alpha, beta, reduction, nonfinite; got kappa"),
         ("alcl", {"alpha": 1.0}, "alpha must exceed 1/kappa"),

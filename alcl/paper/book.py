@@ -235,7 +235,7 @@ def _module_links(text: str, up: str = "") -> str:
 
     def page(match: re.Match[str]) -> str:
         parts = match[1].split("/")
-        return f"]({up}book/{'alcl.' + parts[0] if len(parts) > 1 else 'alcl.' + parts[0]}.md)"
+        return f"]({up}book/alcl.{parts[0]}.md)"
 
     text = re.sub(r"\]\(\.\./alcl/([\w/]+)\.py\)", page, text)
     return text.replace("](../README.md)", f"]({up}index.md)")
@@ -266,8 +266,7 @@ def _tests_of(theorems: Sequence[Theorem]) -> str:
             code = functions[file, name]
             listings.append(f"({_test_id(name)})=\n**{name}**, in `{file}`:\n\n```python\n{code}\n```\n")
     return "\n".join(rows).replace("](0", "](../0").replace("](1", "](../1").replace("](A", "](../A") + (
-        "\n\n## The tests\n\nMore tests than these guard the library; these are the ones that carry a theorem's name.\n\n"
-        + "\n".join(listings)
+        "\n\n## The tests\n\nMore tests guard the library; these carry a theorem's name.\n\n" + "\n".join(listings)
     )
 
 
