@@ -240,8 +240,19 @@ def _show(figure: Figure, png: bytes) -> None:
         from IPython.display import Image, display
         from matplotlib import pyplot as plt
 
-        display(Image(png, width=int.from_bytes(png[16:20], "big") // 2))  # of twice the screen's resolution
+        width = int.from_bytes(png[16:20], "big") // 2  # of twice the screen's resolution
+        display(Image(png, width=width, alt=titles(figure)))
         plt.close(figure)
+
+
+def titles(figure: Figure) -> str:
+    """A figure in words, for who does not see it: its title, then those of its panels; without any, what its axes
+    show."""
+    parts = [figure.get_suptitle()]
+    parts += [axes.get_title(place) for axes in figure.axes for place in ("left", "center", "right")]
+    if not any(parts):
+        parts = [f"{axes.get_ylabel()} over {axes.get_xlabel()}" for axes in figure.axes if axes.get_xlabel()]
+    return "; ".join(dict.fromkeys(" ".join(part.split()) for part in parts if part)) or "figure"
 
 
 def _sha256(content: bytes) -> str:

@@ -6,10 +6,12 @@ import json
 import re
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 from alcl.experiments.datasets import DATASETS, load_dataset
 from alcl.experiments.records import RecordStore
+from alcl.paper.manifest import titles
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "paper_figures"
@@ -207,3 +209,15 @@ def test_gate_spelling(gallery):
     manifest = (gallery / "manifest.json").read_text()
     (gallery / "manifest.json").write_text(manifest.replace(" ", "  "))
     assert problems(gallery) == ["manifest.json: not spelled as alcl.paper.figures spells it"]
+
+
+def test_a_figure_in_words():
+    figure, (left, right) = plt.subplots(1, 2)
+    assert titles(figure) == "figure"
+    left.set(xlabel="residual", ylabel="loss")
+    assert titles(figure) == "loss over residual"
+    left.set_title("the pull", loc="left")
+    right.set_title("how it\nfades")
+    figure.suptitle("Influence")
+    assert titles(figure) == "Influence; the pull; how it fades"
+    plt.close(figure)
