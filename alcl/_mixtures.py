@@ -3,7 +3,7 @@
 A pass over a piece of residuals returns what the sum of -log p is there and what its derivatives in alpha, beta, kappa
 and the logit of eps are, normaliser included, and puts in the place of every residual its own derivative. With q the
 density, u that of the contamination and w = (1 - eps) q / p the share of q in p = (1 - eps) q + eps u, the derivatives
-are w times those of -log q, and eps - (1 - w) for the logit (Theorem S1).
+are w times those of -log q, and eps - (1 - w) for the logit.
 """
 
 from __future__ import annotations

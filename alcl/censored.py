@@ -2,7 +2,7 @@
 
 What is recorded is clamp(truth + noise, lower, upper). The likelihood of such a target is a density between the limits
 and a tail probability at them (Tobin 1958, for Gaussian noise). The density taken at a limit as if it were anywhere, as
-every other loss takes it, is biased away from the limits (Theorem S7), and exact copies of 0 collapse its scale.
+every other loss takes it, is biased away from the limits, and exact copies of 0 collapse its scale.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import _kernels as kernels
 from ._density import tail_index_of
 from ._tails import PLAIN, log_survival
 from .base import _check_learn, _positive
@@ -31,7 +32,7 @@ class CensoredALCLoss(ContaminatedALCLoss):
 
     loss = -log q(input - target) between the limits; -log P(noise >= upper - input) for a target at or beyond the upper
     limit, -log P(noise <= lower - input) at or below the lower one. A target at a limit never pulls the prediction back
-    from it: its pull is that of the hazard q/P, bounded, and falls like (kappa alpha - 1)/distance (Theorem S6).
+    from it: its pull is that of the hazard q/P, bounded, and falls like (kappa alpha - 1)/distance.
 
         >>> criterion = CensoredALCLoss(beta=0.5, reduction="none")
         >>> criterion(torch.tensor([-3.0, 0.5, 3.0]), torch.tensor([0.0, 0.0, 0.0])).detach().round(decimals=3)
@@ -143,7 +144,8 @@ class TobitLoss(GaussianNLLLoss):
     """Gaussian negative log-likelihood with a learned scale, of targets that were clipped (Tobin 1958).
 
     The control of `CensoredALCLoss`: how much the limits do, and how much the tails. Between the limits the influence
-    is unbounded, as the squared error's; a target at a limit pulls, on the wrong side of it, nearly as hard.
+    is unbounded, as the squared error's; a target at a limit pulls, on the wrong side of it, nearly as hard. (In
+    float32 the value overflows where a prediction is some 1e9 scales on the wrong side.)
 
         >>> TobitLoss(0.5, reduction="none")(torch.tensor([-3.0, 0.5]), torch.tensor([0.0, 0.0])).detach()
         tensor([9.8659e-10, 1.8410e+00])
@@ -197,7 +199,7 @@ def _sides(input: Tensor, target: Tensor, limits: tuple[float, float]) -> tuple[
 
 
 def _countable(x: Tensor) -> bool:
-    """Whether elements can be picked out, so many as there are: not in a graph, under torch.func, or without memory."""
+    """Whether elements can be picked out by number: not in a graph, under torch.func, or without memory."""
     return kernels.numbers_can_be_read() and type(x) in PLAIN and not x.is_meta
 
 

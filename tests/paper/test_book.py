@@ -78,7 +78,9 @@ def broken_links(folder, pages):
 
 def requests(folder, pages):
     """What a browser would load from elsewhere."""
-    problems = [f"{name}: {link}" for name, page in pages.items() for link in page.loads if re.match("(https?:)?//", link)]
+    problems = [
+        f"{name}: {link}" for name, page in pages.items() for link in page.loads if re.match("(https?:)?//", link)
+    ]
     for path in folder.rglob("*.css"):
         loads = re.findall(r"(?:@import\s+|url\()['\"]?((?:https?:)?//[^'\")]+)", path.read_text("utf-8"))
         problems += [f"{path.name}: {link}" for link in loads]
@@ -147,7 +149,9 @@ def public():
             continue
         module = importlib.import_module(found.name)
         for name, value in vars(module).items():
-            own = getattr(value, "__module__", None) == found.name and (inspect.isclass(value) or inspect.isroutine(value))
+            own = getattr(value, "__module__", None) == found.name and (
+                inspect.isclass(value) or inspect.isroutine(value)
+            )
             if own and not name.startswith("_") and value.__doc__:
                 yield f"{found.name}.{name}"
 

@@ -88,7 +88,9 @@ def test_weights_at_zero_are_the_limits(script):
 
 def test_the_normalizer_is_that_of_the_library(script):
     points = [p for p in settings(250, seed=1) if p[1] * p[3] > 1.01][:200]
-    theirs = script("(points) => points.map(([e, alpha, beta, kappa]) => E.logNormalizer({alpha, beta, kappa}))", points)
+    theirs = script(
+        "(points) => points.map(([e, alpha, beta, kappa]) => E.logNormalizer({alpha, beta, kappa}))", points
+    )
     for (_, alpha, beta, kappa), found in zip(points, theirs, strict=True):
         expected = log_normalizer(*(torch.tensor(x, dtype=torch.float64) for x in (alpha, beta, kappa))).item()
         assert math.isclose(found, expected, rel_tol=1e-10, abs_tol=1e-10), (alpha, beta, kappa)
