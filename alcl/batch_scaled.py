@@ -53,7 +53,7 @@ class HuberMADLoss(_MADLoss):
     >>> e = torch.tensor([-1.0, 0.5, -0.5, 100.0])
     >>> loss = HuberMADLoss(reduction="none")
     >>> loss.width(e)  # 1.345 * 1.4826 * 0.5
-    tensor(0.9970)
+    tensor(0.9971)
     """
 
     def __init__(
@@ -71,6 +71,10 @@ class WelschMADLoss(_MADLoss):
     """Welsch's loss, (w^2/2) (1 - exp(-(e/w)^2)), with width w of 2.985 normalised MAD of the batch.
 
     GCL at alpha = 2 with a scale that follows the batch.
+
+    >>> loss = WelschMADLoss(reduction="none")
+    >>> loss(torch.tensor([0.5, -0.5, 0.5, 100.0]), torch.zeros(4))  # the last is w^2 / 2, w = 2.985 * 1.4826 * 0.5
+    tensor([0.1219, 0.1219, 0.1219, 2.4482])
     """
 
     def __init__(

@@ -188,7 +188,7 @@ def test_a_law_outside_the_family():
     learn(criterion, e)
     found = diagnose(criterion, e)
     assert "fit" in looks(found)
-    assert "not a law of this family" in found.finding("fit").text
+    assert "not a distribution of this family" in found.finding("fit").text
 
 
 def test_more_residuals_see_a_smaller_misfit():

@@ -465,9 +465,9 @@ def test_channel_noise_gives_every_channel_its_law():
 
 @pytest.mark.parametrize("shape", [(40, 1, 8, 8), (3, 8, 8)])
 def test_channel_noise_refuses_other_shapes(shape):
-    with pytest.raises(ValueError, match=r"x must have shape \(N, 2, H, W\), a channel a law; got"):
+    with pytest.raises(ValueError, match=r"x must have shape \(N, 2, H, W\), one channel for each of `laws`; got"):
         noise_module.ChannelNoise((LaplaceNoise(0.1),) * 2)(torch.zeros(shape), torch.Generator())
-    with pytest.raises(TypeError, match="laws must be one noise law for each channel"):
+    with pytest.raises(TypeError, match="laws must be one noise for each channel"):
         noise_module.ChannelNoise(())
 
 
