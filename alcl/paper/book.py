@@ -223,6 +223,7 @@ def _escaped(line: str) -> str:
         lead = item[0] if item and i == 0 else ""
         text = re.sub(r"([|*])", r"\\\1", text[len(lead) :])
         text = re.sub(r"(?<=\w)_(?!\w)", r"\\_", text)
+        text = re.sub(r"\$[A-Z_]+\b", r"``\g<0>``", text)  # a variable of the environment, and no formula
         parts[i] = lead + ("\\ " if i and text[:1].isalpha() else "") + text  # `Run`s: markup ends before a letter
     return "".join(parts)
 

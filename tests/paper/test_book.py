@@ -55,7 +55,8 @@ class Page(HTMLParser):
 
 def read(folder):
     """{path within the folder: its page}."""
-    return {path.relative_to(folder).as_posix(): Page(path.read_text("utf-8")) for path in folder.rglob("*.html")}
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*.html")]
+    return {name: Page((folder / name).read_text("utf-8")) for name in names if not name.startswith("_static/")}
 
 
 def broken_links(folder, pages):
