@@ -7,9 +7,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 project = "ALCL"
-author = "the authors of the companion"
+author = ""
 html_title = "ALCL: an adaptive log-correntropy loss"
-copyright = "MIT licence"
+html_show_copyright = False
 language = "en"
 
 extensions = [
@@ -30,6 +30,7 @@ nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
 default_role = "py:obj"
+autodoc_preserve_defaults = True  # a default of the machine that builds is nobody else's
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 python_maximum_signature_line_length = 100
@@ -59,6 +60,7 @@ html_static_path = ["book/book.css", "book/book.js", "explorer/explorer.js", str
 html_css_files = ["book.css"]
 html_js_files = ["book.js"]
 html_sourcelink_suffix = ""
+html_domain_indices = False
 html_context = {"default_mode": "auto"}
 html_theme_options = {
     "navbar_persistent": [],

@@ -210,6 +210,10 @@ def tidy_docstring(lines: Sequence[str]) -> list[str]:
             code = True
         if bare and opens and out[-2:-1] and out[-2].rstrip().endswith("::"):
             code = True
+        table = indent >= 4 and not inside and not code and re.search(r"\S {2,}\S", line)
+        if table and out and out[-1].strip() and not re.match(r"\s|[-*] ", out[-1]):
+            out += ["", ".. code-block:: text", ""]  # columns, under the line that says of what
+            code = True
         out.append(line if code or example else _escaped(line))
     return out
 
@@ -223,6 +227,7 @@ def _escaped(line: str) -> str:
         lead = item[0] if item and i == 0 else ""
         text = re.sub(r"([|*])", r"\\\1", text[len(lead) :])
         text = re.sub(r"(?<=\w)_(?!\w)", r"\\_", text)
+        text = re.sub(r"\$[A-Z_]+\b", r"``\g<0>``", text)  # a variable of the environment, and no formula
         parts[i] = lead + ("\\ " if i and text[:1].isalpha() else "") + text  # `Run`s: markup ends before a letter
     return "".join(parts)
 
@@ -266,8 +271,19 @@ def _tests_of(theorems: Sequence[Theorem]) -> str:
             code = functions[file, name]
             listings.append(f"({_test_id(name)})=\n**{name}**, in `{file}`:\n\n```python\n{code}\n```\n")
     return "\n".join(rows).replace("](0", "](../0").replace("](1", "](../1").replace("](A", "](../A") + (
+<<<<<<< HEAD
         "\n\n## The tests\n\nMore tests guard the library; these carry a theorem's name.\n\n" + "\n".join(listings)
+=======
+        "\n\n## The tests\n\nMore tests than these guard the library; these carry a theorem's name.\n\n"
+        + "\n".join(listings)
+>>>>>>> 0fb88c5 (The book: pages of the new modules, wide names break on a phone; the explorer in notebook 02)
     )
+
+
+def _modules(wing: str) -> str:
+    """A section for every module of a wing of the package."""
+    names = [f"alcl.{wing}.{path.stem}" for path in sorted((ROOT / "alcl" / wing).glob("[!_]*.py"))]
+    return "\n".join(f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n" for name in names)
 
 
 def _first_line(node: ast.FunctionDef) -> int:
@@ -309,6 +325,7 @@ def _read(app: Any, page: str, content: list[str]) -> None:
         return
     text = _module_links(content[0], "../" if "/" in page else "")
     text = re.sub(r"<!-- readme: (\w+) -->", lambda match: _readme_part(match[1]), text)
+    text = re.sub(r"<!-- modules: alcl\.(\w+) -->", lambda match: _modules(match[1]), text)
     if "<!-- theorems -->" in text:
         text = text.replace("<!-- theorems -->", _tests_of(list(app.alcl_index.theorems.values())))
     if page == "costs":

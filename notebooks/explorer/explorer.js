@@ -118,7 +118,7 @@ globalThis.ALCLExplorer = (() => {
   function uniforms(seed) {
     let state = seed >>> 0;
     return () => {
-      state = (state + 0x6d2b79f5) >>> 0;
+      state = (state + 1831565813) >>> 0;
       let t = Math.imul(state ^ (state >>> 15), state | 1);
       t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
       return (((t ^ (t >>> 14)) >>> 0) + 0.5) / 4294967296;
@@ -248,7 +248,7 @@ globalThis.ALCLExplorer = (() => {
   };
   const NAMES = Object.keys(SHOWN);
   const SLIDERS = [
-    ["alpha", "shape α", 0.6, 6, 0.05, 2],
+    ["alpha", "shape α", 0.6, 6, 0.05, 1.5],
     ["beta", "scale β", 0.1, 4, 0.05, 1],
     ["kappa", "tail weight κ", 0.4, 4, 0.05, 1],
   ];
@@ -263,7 +263,7 @@ globalThis.ALCLExplorer = (() => {
   const STYLE = `
     :host { display: block; font: 15px/1.4 system-ui, sans-serif; color: inherit; margin: 1rem 0; }
     * { box-sizing: border-box; }
-    h3 { font-size: 1.05rem; margin: 1.4rem 0 .5rem; }
+    h2 { font-size: 1.05rem; margin: 1.4rem 0 .5rem; }
     p { margin: .4rem 0; }
     .controls { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: .3rem 1.2rem; }
     label { display: block; }
@@ -308,11 +308,12 @@ globalThis.ALCLExplorer = (() => {
   /** A slider with its label and value; `changed` is called while it moves. */
   function slider(parent, [name, text, min, max, step, value], changed) {
     const label = html("label", { textContent: text }, parent);
-    const shown = html("output", { textContent: Number(value).toFixed(2) }, label);
+    const spelled = (number) => Number(number).toFixed(step < 1 ? 2 : 0);
+    const shown = html("output", { textContent: spelled(value) }, label);
     const input = html("input", { type: "range", name, min, max, step }, label);
     input.value = value;
     input.addEventListener("input", () => {
-      shown.textContent = Number(input.value).toFixed(2);
+      shown.textContent = spelled(input.value);
       changed();
     });
     return input;
@@ -383,10 +384,10 @@ globalThis.ALCLExplorer = (() => {
     const plots = PANELS.map((row) => plot(panels, row));
 
     // ------------------------------------------------ data to drag
-    html("h3", { textContent: "Data, and where each loss puts their centre" }, root);
+    html("h2", { textContent: "Data, and where each loss puts their centre" }, root);
     html("p", { textContent: "Drag a point, or move it with the arrow keys. Delete or a double click takes it away; a " +
       "double click on the line adds one. The darker a point, the more ALCL lets it count." }, root);
-    const [w, h, base] = [640, 150, 52];
+    const [w, h, base] = [host.clientWidth < 560 ? 360 : 640, 150, 52]; // a finger needs as large a point as a mouse
     const attributes = { viewBox: `0 0 ${w} ${h}`, role: "group", "aria-label": "data points on a line" };
     const field = svg("svg", { ...attributes, "data-field": "" }, html("figure", {}, root));
     const across = (value) => 16 + ((value + REACH) / (2 * REACH)) * (w - 32);
@@ -513,7 +514,7 @@ globalThis.ALCLExplorer = (() => {
     draw();
 
     // ------------------------------------------------ a photograph
-    html("h3", { textContent: "One photograph, many noisy copies" }, root);
+    html("h2", { textContent: "One photograph, many noisy copies" }, root);
     html("p", { textContent: "Pixels turn black or white, and all of them get noise without a mean. MSE gives the mean of " +
       "the copies; ALCL learns its shape and scale with the picture (κ = 1)." }, root);
     const photoControls = html("div", { className: "controls" }, root);
@@ -528,7 +529,7 @@ globalThis.ALCLExplorer = (() => {
     const pictures = html("div", { className: "pictures" }, root);
     const canvases = ["truth", "copy", "mse", "alcl"].map((name) => {
       const figure = html("figure", { attributes: { "data-picture": name } }, pictures);
-      const canvas = html("canvas", { width: PHOTO.width, height: PHOTO.height, attributes: { role: "img" } }, figure);
+      const canvas = html("canvas", { width: PHOTO.width, height: PHOTO.height, attributes: { role: "img", "aria-label": name } }, figure);
       return [canvas, html("figcaption", {}, figure)];
     });
     const learned = html("p", { attributes: { "data-learned": "", "aria-live": "polite" } }, root);
