@@ -341,7 +341,8 @@ class ALCLoss(AdaptiveLoss):
         (alpha, beta, kappa), tail_index = self._density()
         if not self.normalized:
             return (alpha, beta, kappa), None
-        return (alpha, beta, kappa), log_normalizer(alpha, beta, 1.0 if self._kappa_is_one() else kappa, tail_index)
+        kappa_is_one = self._kappa_is_one()
+        return (alpha, beta, kappa), log_normalizer(alpha, beta, 1.0 if kappa_is_one else kappa, tail_index)
 
     def _density(self) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None]:
         """alpha, beta and kappa, and kappa alpha - 1 where it is known to more digits than the product has."""
