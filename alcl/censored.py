@@ -36,7 +36,7 @@ class CensoredALCLoss(ContaminatedALCLoss):
 
         >>> criterion = CensoredALCLoss(beta=0.5, reduction="none")
         >>> criterion(torch.tensor([-3.0, 0.5, 3.0]), torch.tensor([0.0, 0.0, 0.0])).detach().round(decimals=3)
-        tensor([0.0540, 1.3863, 2.9458])
+        tensor([0.0540, 1.3860, 2.9460])
 
     With `eps`, a fraction of the targets is taken to say nothing, as in `ContaminatedALCLoss`: anything between the
     limits, with `density`, and either limit with probability `atom`.

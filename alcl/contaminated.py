@@ -36,7 +36,7 @@ class ContaminatedALCLoss(ALCLoss):
 
          >>> criterion = ContaminatedALCLoss(beta=0.5)
          >>> criterion.posterior(torch.tensor([0.0, 0.9]), torch.zeros(2)).round(decimals=3)
-         tensor([0.0803, 0.2702])
+         tensor([0.0800, 0.2700])
 
      As in every mixture, residuals that are exactly equal are a singularity of the likelihood, at any fraction of them
     : beta_min matters more than in ALCL. Its largest value is log 1/(eps density); far residuals tell of

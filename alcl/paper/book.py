@@ -271,12 +271,7 @@ def _tests_of(theorems: Sequence[Theorem]) -> str:
             code = functions[file, name]
             listings.append(f"({_test_id(name)})=\n**{name}**, in `{file}`:\n\n```python\n{code}\n```\n")
     return "\n".join(rows).replace("](0", "](../0").replace("](1", "](../1").replace("](A", "](../A") + (
-<<<<<<< HEAD
         "\n\n## The tests\n\nMore tests guard the library; these carry a theorem's name.\n\n" + "\n".join(listings)
-=======
-        "\n\n## The tests\n\nMore tests than these guard the library; these carry a theorem's name.\n\n"
-        + "\n".join(listings)
->>>>>>> 0fb88c5 (The book: pages of the new modules, wide names break on a phone; the explorer in notebook 02)
     )
 
 
