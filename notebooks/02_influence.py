@@ -541,3 +541,15 @@ for distance in (100.0, 1000.0):
 #   opens others.
 #
 # Next, [03_adaptation](03_adaptation.ipynb): what happens to shape and scale themselves.
+#
+# Below, shape, scale and tail weight can be moved, and data can be dragged, beside the other losses
+# (in Jupyter and in the book; a code host's preview does not run it).
+
+# %%
+from IPython.display import HTML
+
+from alcl.paper.parameters import checkout
+
+script = (checkout() / "notebooks" / "explorer" / "explorer.js").read_text("utf-8")
+
+HTML(f'<div class="alcl-explorer"></div><script>{script}</script>')

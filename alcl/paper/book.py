@@ -210,6 +210,10 @@ def tidy_docstring(lines: Sequence[str]) -> list[str]:
             code = True
         if bare and opens and out[-2:-1] and out[-2].rstrip().endswith("::"):
             code = True
+        table = indent >= 4 and not inside and not code and re.search(r"\S {2,}\S", line)
+        if table and out and out[-1].strip() and not re.match(r"\s|[-*] ", out[-1]):
+            out += ["", ".. code-block:: text", ""]  # columns, under the line that says of what
+            code = True
         out.append(line if code or example else _escaped(line))
     return out
 
@@ -271,6 +275,12 @@ def _tests_of(theorems: Sequence[Theorem]) -> str:
     )
 
 
+def _modules(wing: str) -> str:
+    """A section for every module of a wing of the package."""
+    names = [f"alcl.{wing}.{path.stem}" for path in sorted((ROOT / "alcl" / wing).glob("[!_]*.py"))]
+    return "\n".join(f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n" for name in names)
+
+
 def _first_line(node: ast.FunctionDef) -> int:
     return min([node.lineno, *(each.lineno for each in node.decorator_list)])
 
@@ -310,6 +320,7 @@ def _read(app: Any, page: str, content: list[str]) -> None:
         return
     text = _module_links(content[0], "../" if "/" in page else "")
     text = re.sub(r"<!-- readme: (\w+) -->", lambda match: _readme_part(match[1]), text)
+    text = re.sub(r"<!-- modules: alcl\.(\w+) -->", lambda match: _modules(match[1]), text)
     if "<!-- theorems -->" in text:
         text = text.replace("<!-- theorems -->", _tests_of(list(app.alcl_index.theorems.values())))
     if page == "costs":

@@ -118,7 +118,7 @@ globalThis.ALCLExplorer = (() => {
   function uniforms(seed) {
     let state = seed >>> 0;
     return () => {
-      state = (state + 0x6d2b79f5) >>> 0;
+      state = (state + 1831565813) >>> 0;
       let t = Math.imul(state ^ (state >>> 15), state | 1);
       t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
       return (((t ^ (t >>> 14)) >>> 0) + 0.5) / 4294967296;

@@ -2,7 +2,9 @@
 
 import importlib.util
 import os
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -60,7 +62,7 @@ def test_every_page_is_quiet_set_and_fits_a_phone(browser, book):
         raw = page.evaluate(
             """() => {
               const article = (document.querySelector("article") ?? document.body).cloneNode(true);
-              article.querySelectorAll("pre, code, script, style, mjx-container, .highlight").forEach((e) => e.remove());
+              article.querySelectorAll("pre, code, script, style, mjx-container").forEach((e) => e.remove());
               return article.textContent.match(/\\\\(?:frac|alpha|beta|log)\\b|\\$[^$\\n]{1,60}\\$/g) ?? [];
             }"""
         )
@@ -100,7 +102,9 @@ def explorer(browser, book):
 
 def values(page):
     """(points, parameters, estimates) as the page shows them."""
-    points = page.locator("circle.point").evaluate_all("all => all.map(each => Number(each.getAttribute('aria-valuenow')))")
+    points = page.locator("circle.point").evaluate_all(
+        "all => all.map(each => Number(each.getAttribute('aria-valuenow')))"
+    )
     parameters = {name: float(page.locator(f"input[name={name}]").input_value()) for name in ("alpha", "beta", "kappa")}
     estimates = page.locator("[data-estimate]").evaluate_all(
         "all => all.map(each => [each.dataset.estimate, Number(each.dataset.value), Number(each.textContent)])"
@@ -127,11 +131,15 @@ def agrees_with_the_library(page):
 
 def test_sliders_change_the_curves_and_the_estimates(explorer):
     agrees_with_the_library(explorer)
-    before = [explorer.locator(f"[data-panel={name}] [data-curve=alcl]").get_attribute("d") for name in ("density", "psi")]
+    before = [
+        explorer.locator(f"[data-panel={name}] [data-curve=alcl]").get_attribute("d") for name in ("density", "psi")
+    ]
     _, _, first = values(explorer)
     for name, value in {"alpha": "1.5", "beta": "0.7", "kappa": "1.5"}.items():
         explorer.locator(f"input[name={name}]").fill(value)
-    after = [explorer.locator(f"[data-panel={name}] [data-curve=alcl]").get_attribute("d") for name in ("density", "psi")]
+    after = [
+        explorer.locator(f"[data-panel={name}] [data-curve=alcl]").get_attribute("d") for name in ("density", "psi")
+    ]
     assert before[0] != after[0]
     assert before[1] != after[1]
     assert values(explorer)[2] != first
@@ -176,6 +184,20 @@ def test_points_move_by_touch(explorer):
     agrees_with_the_library(explorer)
 
 
+def test_the_cell_of_the_notebook_shows_it_too_and_may_run_twice(browser, tmp_path):
+    source = (Path(__file__).resolve().parents[2] / "notebooks" / "02_influence.py").read_text("utf-8")
+    (cell,) = [code for code in re.split(r"^# %%.*$", source, flags=re.MULTILINE) if "explorer.js" in code]
+    names = {}
+    exec(cell.rpartition("\n\n")[0] + "\n\nshown = " + cell.rpartition("\n\n")[2], names)
+    (tmp_path / "cell.html").write_text(f"<meta charset=utf-8>{names['shown'].data}{names['shown'].data}", "utf-8")
+    page = browser.new_page()
+    page.goto((tmp_path / "cell.html").as_uri())
+    assert page.locator("[data-field]").count() == 2
+    page.locator(".alcl-explorer").last.evaluate("each => each.remove()")
+    agrees_with_the_library(page)
+    page.close()
+
+
 def test_a_loss_can_be_left_out(explorer):
     explorer.locator("[data-loss=huber]").click()
     assert explorer.locator("[data-panel=loss] [data-curve=huber]").count() == 0
@@ -190,7 +212,8 @@ def test_the_photograph_is_repaired_better_by_alcl(explorer):
     text = explorer.locator("[data-picture=alcl] figcaption")
     first = text.inner_text()
     shown = {
-        name: float(explorer.locator(f"[data-picture={name}] figcaption").inner_text().split()[1]) for name in ("mse", "alcl")
+        name: float(explorer.locator(f"[data-picture={name}] figcaption").inner_text().split()[1])
+        for name in ("mse", "alcl")
     }
     assert shown["alcl"] > shown["mse"] + 6
     explorer.locator("input[name=level]").fill("0.2")

@@ -29,10 +29,8 @@ def script():
 
     def call(function, *arguments):
         # JSON has no infinity; a number that is none comes back as its name.
-        text = (
-            "JSON.stringify((%s)(...%s), (key, x) => typeof x === 'number' && !Number.isFinite(x) ? String(x) : x)"
-            % (function, json.dumps(arguments))
-        )
+        named = "(key, x) => typeof x === 'number' && !Number.isFinite(x) ? String(x) : x"
+        text = f"JSON.stringify(({function})(...{json.dumps(arguments)}), {named})"
         return json.loads(context.eval(text))
 
     return call
