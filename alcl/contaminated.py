@@ -28,30 +28,30 @@ __all__ = ["ContaminatedALCLoss", "ContaminatedT"]
 class ContaminatedALCLoss(ALCLoss):
     """Negative log-likelihood of (1 - eps) q(e; alpha, beta, kappa) + eps u: ALCL with a learned fraction of outliers.
 
-     loss(e) = -log((1 - eps) exp(-ALCL(e)) + eps density)
+    loss(e) = -log((1 - eps) exp(-ALCL(e)) + eps density)
 
-     A residual pulls with ALCL's influence times w(e), the posterior probability that it is not contamination, which
-     falls like |e|^-(kappa alpha): every score, of shape, scale and fraction too, is bounded and redescends to what a
-     lost residual contributes. `posterior` gives 1 - w, a map of the residuals the loss has given up.
+    A residual pulls with ALCL's influence times w(e), the posterior probability that it is not contamination, which
+    falls like |e|^-(kappa alpha): every score, of shape, scale and fraction too, is bounded and redescends to what a
+    lost residual contributes. `posterior` gives 1 - w, a map of the residuals the loss has given up.
 
-         >>> criterion = ContaminatedALCLoss(beta=0.5)
-         >>> criterion.posterior(torch.tensor([0.0, 0.9]), torch.zeros(2)).round(decimals=3)
-         tensor([0.0800, 0.2700])
+        >>> criterion = ContaminatedALCLoss(beta=0.5)
+        >>> criterion.posterior(torch.tensor([0.0, 0.9]), torch.zeros(2)).round(decimals=3)
+        tensor([0.0800, 0.2700])
 
-     As in every mixture, residuals that are exactly equal are a singularity of the likelihood, at any fraction of them
-    : beta_min matters more than in ALCL. Its largest value is log 1/(eps density); far residuals tell of
-     eps, and of nothing else.
+    As in every mixture, residuals that are exactly equal are a singularity of the likelihood, at any fraction of them:
+    beta_min matters more than in ALCL. Its largest value is log 1/(eps density); far residuals tell of
+    eps, and of nothing else.
 
-     Args:
-         alpha, beta, kappa: initial values of ALCL's parameters, as for `ALCLoss`.
-         eps: initial fraction of contamination, in (0, 1).
-         learn: which of "alpha", "beta", "kappa", "eps" are learned; the others stay as given.
-         density: the constant u > 0. 1/(2R) where residuals lie in [-R, R]: 0.5, the default, for images in [0, 1]. Any
-             other number is an improper density, and says how likely a residual must be to count as none.
-         parameter_shape, alpha_min, beta_min, alpha_max, reduction, nonfinite: as for `ALCLoss`.
+    Args:
+        alpha, beta, kappa: initial values of ALCL's parameters, as for `ALCLoss`.
+        eps: initial fraction of contamination, in (0, 1).
+        learn: which of "alpha", "beta", "kappa", "eps" are learned; the others stay as given.
+        density: the constant u > 0. 1/(2R) where residuals lie in [-R, R]: 0.5, the default, for images in [0, 1]. Any
+            other number is an improper density, and says how likely a residual must be to count as none.
+        parameter_shape, alpha_min, beta_min, alpha_max, reduction, nonfinite: as for `ALCLoss`.
 
-     Raises:
-         ValueError: naming the argument and its legal values; from `forward`, residuals that are inf or NaN.
+    Raises:
+        ValueError: naming the argument and its legal values; from `forward`, residuals that are inf or NaN.
     """
 
     bounded = True
