@@ -492,7 +492,7 @@ def test_default_table_covers_every_loss_and_no_efficiency_exceeds_one():
     frame = table()
     efficiency = frame.filter(like="efficiency")
     assert len(frame) == len(default_losses())
-    # a scheduled pseudo-Huber is, at every moment, a pseudo-Huber; those with a width from the batch are, in each batch,
+    # a scheduled pseudo-Huber is, at every moment, a pseudo-Huber; those with a width from the batch are, each batch,
     # Huber's loss and GCL; the sensor's losses are no functions of the residual, or have influences of their own
     apart = ("scheduled_pseudo_huber", "huber_mad", "welsch_mad", "contaminated_alcl", "censored_alcl", "tobit")
     assert {type(loss) for loss in default_losses().values()} == {*LOSSES.values()} - {LOSSES[name] for name in apart}
