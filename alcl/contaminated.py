@@ -30,17 +30,16 @@ class ContaminatedALCLoss(ALCLoss):
 
     loss(e) = -log((1 - eps) exp(-ALCL(e)) + eps density)
 
-    A residual pulls with ALCL's influence times w(e), the posterior probability that it is not contamination, which
-    falls like |e|^-(kappa alpha): every score, of shape, scale and fraction too, is bounded and redescends to what a
-    lost residual contributes. `posterior` gives 1 - w, a map of the residuals the loss has given up.
+    A residual pulls with ALCL's influence times w(e), the posterior probability that it is no contamination, which
+    falls like |e|^-(kappa alpha): a far residual tells of the fraction, and of nothing else. `posterior` gives 1 - w, a
+    map of the residuals that the loss has given up.
 
         >>> criterion = ContaminatedALCLoss(beta=0.5)
         >>> criterion.posterior(torch.tensor([0.0, 0.9]), torch.zeros(2)).round(decimals=3)
         tensor([0.0800, 0.2700])
 
-    As in every mixture, residuals that are exactly equal are a singularity of the likelihood, at any fraction of them:
-    beta_min matters more than in ALCL. Its largest value is log 1/(eps density); far residuals tell of
-    eps, and of nothing else.
+    As in every mixture, residuals that are exactly zero are a singularity of the likelihood, at any fraction of them,
+    so beta_min matters more than in ALCL. The largest value of the loss is log(1/(eps density)).
 
     Args:
         alpha, beta, kappa: initial values of ALCL's parameters, as for `ALCLoss`.
@@ -138,9 +137,12 @@ class ContaminatedALCLoss(ALCLoss):
     def _mixture(self, log_core: Tensor, log_other: float | Tensor) -> Tensor:
         logit = self._logit()
         log_core = log_core + nn.functional.logsigmoid(-logit)
-        gap = (nn.functional.logsigmoid(logit) + log_other).to(log_core.dtype) - log_core
-        # torch.logaddexp has no second derivatives where one part is far below the other
-        return log_core + kernels.softplus(gap.clamp_min(-80.0))
+        log_other = (nn.functional.logsigmoid(logit) + log_other).to(log_core.dtype)
+        # torch.logaddexp has no second derivatives where one part is far below the other. From the larger part: beside
+        # the smaller one, its digits would be lost.
+        gap = log_other - log_core
+        core_counts = log_core + kernels.softplus(gap.clamp(-80.0, 0.0))
+        return torch.where(gap > 0, log_other + kernels.softplus((-gap).clamp(-80.0, 0.0)), core_counts)
 
     def _value_of(self, residual: Tensor, input: Tensor, target: Tensor) -> Tensor:
         log_p = self._mixture(self._log_core(residual, input, target), self._log_other(target))
@@ -185,6 +187,9 @@ def _comfortable(core: kernels.Setting, eps: float, density: float, mixed: bool)
     if mixed:
         height = (1 - eps) * math.exp(-core.log_z) if core.log_z > -100 else math.inf
         factors += [eps, 1 - eps, eps * density, height]
+        # Beyond the largest power of a residual that float32 holds, q must be nothing beside the contamination.
+        if height * math.exp(-85 * core.kappa) > 1e-8 * eps * density:
+            return False
     return all(LEAST < factor < MOST for factor in factors)
 
 
