@@ -16,6 +16,8 @@ from scipy import special
 from torch import Tensor
 from torch.nn import functional
 
+from ._tails import _largest, _log_survival, _steps
+
 
 def tail_index_of(alpha: Tensor, kappa: Tensor | float) -> Tensor:
     """``kappa * alpha - 1`` to full relative accuracy, however close to zero.
@@ -149,10 +151,13 @@ def _beta_parameters_float64(alpha: Tensor, kappa: Tensor) -> tuple[np.ndarray, 
     return (1 / alpha).numpy(), (tail_index_of(alpha, kappa) / alpha).numpy()
 
 
-_NO_GRADIENT = (
-    "cdf and icdf have no gradient in alpha or kappa (the incomplete beta function's has no closed form); "
-    "detach them, or differentiate an expectation through rsample()"
-)
+def _cdf_slopes(value: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor) -> tuple[Tensor, Tensor]:
+    """Derivatives of the distribution function in alpha and kappa: those of the tail, in float64, broadcast."""
+    x, a, s, k = torch.broadcast_tensors(*(x.to("cpu", torch.float64) for x in (value, alpha, beta, kappa)))
+    b = tail_index_of(a, k) / a
+    log_f, _, of_alpha, _, of_b = _log_survival(-x, a, s, b, _steps(x.dtype, _largest(a, b)))  # F(e) = P(residual > -e)
+    f = log_f.exp()
+    return tuple(slope.to(value.device, value.dtype) for slope in (f * (of_alpha + of_b / a.square()), f * of_b))
 
 
 class Cdf(torch.autograd.Function):
@@ -176,10 +181,12 @@ class Cdf(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         value, alpha, beta, kappa = ctx.saved_tensors
-        if ctx.needs_input_grad[1] or ctx.needs_input_grad[3]:
-            raise NotImplementedError(_NO_GRADIENT)
         flow = grad * log_density(value, alpha, beta, kappa).exp()
-        return flow.sum_to_size(value.shape), None, (-flow * value / beta).sum_to_size(beta.shape), None
+        to_alpha = to_kappa = None
+        if ctx.needs_input_grad[1] or ctx.needs_input_grad[3]:
+            of_alpha, of_kappa = _cdf_slopes(value, alpha, beta, kappa)
+            to_alpha, to_kappa = (grad * of_alpha).sum_to_size(alpha.shape), (grad * of_kappa).sum_to_size(kappa.shape)
+        return flow.sum_to_size(value.shape), to_alpha, (-flow * value / beta).sum_to_size(beta.shape), to_kappa
 
 
 class Quantile(torch.autograd.Function):
@@ -206,8 +213,13 @@ class Quantile(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         result, value, alpha, beta, kappa = ctx.saved_tensors
-        if ctx.needs_input_grad[1] or ctx.needs_input_grad[3]:
-            raise NotImplementedError(_NO_GRADIENT)
-        slope = 1 / log_density(result, alpha, beta, kappa).exp()
+        flow = grad / log_density(result, alpha, beta, kappa).exp()
         to_beta = (grad * result / beta).sum_to_size(beta.shape)
-        return (grad * slope).sum_to_size(value.shape), None, to_beta, None
+        to_alpha = to_kappa = None
+        if ctx.needs_input_grad[1] or ctx.needs_input_grad[3]:  # F(quantile) stays as it is
+            of_alpha, of_kappa = _cdf_slopes(result, alpha, beta, kappa)
+            to_alpha, to_kappa = (
+                (-flow * of_alpha).sum_to_size(alpha.shape),
+                (-flow * of_kappa).sum_to_size(kappa.shape),
+            )
+        return flow.sum_to_size(value.shape), to_alpha, to_beta, to_kappa

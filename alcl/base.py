@@ -156,8 +156,9 @@ class ResidualLoss(nn.Module):
 class AdaptiveLoss(ResidualLoss):
     """Base of the losses that learn parameters of their own: storage, warnings about training, the printed form.
 
-    A learned parameter is floor + softplus(raw) with an unconstrained `raw_<name>` (an `nn.Parameter`); a fixed one is
-    a buffer holding the value itself. Pass the module's parameters to an optimizer: see `optimizer_groups`.
+    A learned parameter is floor + softplus(raw), or with a cap floor + (cap - floor) sigmoid(raw), of an unconstrained
+    `raw_<name>` (an `nn.Parameter`); a fixed one is a buffer holding the value itself.
+    Pass the module's parameters to an optimizer: see `optimizer_groups`.
 
     The floors, attributes `<name>_min`, belong to the state: a checkpoint brings its own, so that the values come back
     to the last bit whatever floors the loading criterion was made with. One without floors (of an earlier version)
@@ -189,24 +190,27 @@ class AdaptiveLoss(ResidualLoss):
         super().__init__(reduction, nonfinite)
         self.__dict__.update(_NOTHING_SEEN)
 
-    def _store(self, name: str, value: Tensor, floor: float | Tensor | None) -> None:
-        """Keep `value`: fixed where `floor` is None, else learned above it."""
+    def _store(self, name: str, value: Tensor, floor: float | Tensor | None, cap: float | None = None) -> None:
+        """Keep `value`: fixed where `floor` is None, else learned above it, and below `cap` where there is one."""
         if floor is None:
             self.register_buffer(f"fixed_{name}", _placed(value))
             return
         if isinstance(floor, float) and floor > 0:
             setattr(self, f"{name}_min", floor)
-        self.register_parameter(f"raw_{name}", nn.Parameter(_placed(_inverse_softplus(value - floor))))
+        above = value - floor
+        raw = _inverse_softplus(above) if cap is None else torch.log(above) - torch.log((cap - floor) - above)
+        self.register_parameter(f"raw_{name}", nn.Parameter(_placed(raw)))
 
-    def _value(self, name: str, floor: float | Tensor) -> Tensor:
+    def _value(self, name: str, floor: float | Tensor, cap: float | None = None) -> Tensor:
         raw = self._parameters.get(f"raw_{name}")
         if raw is None:
             return _at_least_float32(self._buffers[f"fixed_{name}"])
-        return floor + self._above(raw)
+        return floor + self._above(raw, floor, cap)
 
     @staticmethod
-    def _above(raw: Tensor) -> Tensor:
-        return kernels.softplus(_at_least_float32(raw))
+    def _above(raw: Tensor, floor: float | Tensor = 0.0, cap: float | None = None) -> Tensor:
+        raw = _at_least_float32(raw)
+        return kernels.softplus(raw) if cap is None else (cap - floor) * torch.sigmoid(raw)
 
     def _check_shape(self, residual: Tensor) -> None:
         own, given = tuple(self.parameter_shape), tuple(residual.shape)
@@ -219,14 +223,17 @@ class AdaptiveLoss(ResidualLoss):
                 f"got an input of shape {given}"
             )
 
-    def _number(self, name: str, floor: float) -> tuple[float, float]:
+    def _number(self, name: str, floor: float, cap: float | None = None) -> tuple[float, float]:
         """`_value` of a scalar as a number, and its derivative in the raw parameter (0 where it is fixed)."""
         raw = self._parameters.get(f"raw_{name}")
         if raw is None:
             return self._buffers[f"fixed_{name}"].item(), 0.0
         raw = raw.item()
         tail = math.exp(-abs(raw))
-        return floor + max(raw, 0.0) + math.log1p(tail), (1.0 if raw >= 0 else tail) / (1 + tail)
+        inside = (1.0 if raw >= 0 else tail) / (1 + tail)
+        if cap is not None:
+            return floor + (cap - floor) * inside, (cap - floor) * tail / (1 + tail) ** 2
+        return floor + max(raw, 0.0) + math.log1p(tail), inside
 
     # -- state ---------------------------------------------------------------------------------------------
 

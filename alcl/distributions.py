@@ -54,8 +54,8 @@ class GeneralizedT(Distribution):
     Raises:
         ValueError: a parameter outside its range, named in the message.
 
-    Everything is differentiable in the parameters but ``cdf`` and ``icdf``, whose derivatives in ``alpha``
-    and ``kappa`` have no closed form (see there).
+    Everything is differentiable in the parameters; ``cdf`` and ``icdf`` by way of `alcl._tails`, since their
+    derivatives in ``alpha`` and ``kappa`` have no closed form.
 
     >>> noise = GeneralizedT(alpha=2.0, beta=1.0)  # Cauchy
     >>> noise.cdf(torch.tensor(1.0)), noise.log_prob(torch.tensor(0.0)).exp()
@@ -151,7 +151,7 @@ class GeneralizedT(Distribution):
         """``P(residual <= value) = 1/2 + sign(e)/2 * I_v(a, b)``, accurate in the lower tail as well.
 
         Evaluated by ``scipy.special`` in float64 on the CPU, whatever the dtype and device. Differentiable
-        in ``value`` and ``beta``; a gradient in ``alpha`` or ``kappa`` raises ``NotImplementedError``.
+        in ``value`` and all parameters.
         """
         value = self._sample(value)
         return Cdf.apply(value, self.alpha, self.beta, self.kappa)

@@ -33,7 +33,6 @@ from .base import (
     _check_parameter_shape,
     _in_numbers,
     _parameter,
-    _placed,
     _positive,
 )
 from .distributions import log_normalizer
@@ -257,11 +256,7 @@ class ALCLoss(AdaptiveLoss):
             if _any(alpha >= self.alpha_max):
                 raise ValueError(f"alpha_max={alpha_max:g} must exceed the initial alpha; got alpha={_brief(alpha)}")
         self.parameter_shape, self.normalized = shape, bool(normalized)
-        self._store("alpha", alpha, floor if "alpha" in learn else None)
-        if self.alpha_max is not None:
-            # alpha = floor + width sigmoid(raw)
-            above, width = alpha - floor, self.alpha_max - floor
-            self.raw_alpha.data = _placed(torch.log(above) - torch.log(width - above))
+        self._store("alpha", alpha, floor if "alpha" in learn else None, self.alpha_max)
         self._store("beta", beta, self.beta_min if "beta" in learn else None)
         # kappa = 1/alpha + q, q > 0, so that every reachable value is a density (no 1/alpha without normaliser).
         self._store(
@@ -293,16 +288,7 @@ class ALCLoss(AdaptiveLoss):
     @property
     def alpha(self) -> Tensor:
         """Current shape, `parameter_shape`, differentiable."""
-        floor = self._alpha_floor(self._kappa_is_one())
-        if self.alpha_max is None:
-            return self._value("alpha", floor)
-        return floor + self._alpha_above(self._parameters["raw_alpha"], floor)
-
-    def _alpha_above(self, raw: Tensor, floor: float | Tensor) -> Tensor:
-        """What a learned alpha has above its floor."""
-        if self.alpha_max is None:
-            return self._above(raw)
-        return (self.alpha_max - floor) * torch.sigmoid(_at_least_float32(raw))
+        return self._value("alpha", self._alpha_floor(self._kappa_is_one()), self.alpha_max)
 
     @property
     def beta(self) -> Tensor:
@@ -351,7 +337,7 @@ class ALCLoss(AdaptiveLoss):
             above, alpha = None, _at_least_float32(self._buffers["fixed_alpha"])
         else:
             floor = self._alpha_floor(kappa_is_one)
-            above = self._alpha_above(raw_alpha, floor)
+            above = self._above(raw_alpha, floor, self.alpha_max)
             alpha = floor + above
         beta, kappa = self.beta, self._kappa_above(alpha)
         if not self.normalized:
@@ -372,12 +358,7 @@ class ALCLoss(AdaptiveLoss):
         if self.normalized and fixed_kappa is not None:
             kappa = fixed_kappa.item()
             alpha_floor = max(alpha_floor, _HAIR / kappa if kappa > 0 else math.inf)
-        alpha, d_alpha = self._number("alpha", alpha_floor)
-        if self.alpha_max is not None:
-            raw, width = self._parameters["raw_alpha"].item(), self.alpha_max - alpha_floor
-            tail = math.exp(-abs(raw))
-            alpha = alpha_floor + width * (1.0 if raw >= 0 else tail) / (1 + tail)
-            d_alpha = width * tail / (1 + tail) ** 2
+        alpha, d_alpha = self._number("alpha", alpha_floor, self.alpha_max)
         beta, d_beta = self._number("beta", self.beta_min)
         gap = _HAIR / alpha if self.normalized else 0.0
         kappa, d_kappa = self._number("kappa", gap)

@@ -1796,7 +1796,7 @@ MUTANTS = [
     ("normaliser added once to a sum", functional, "reductions",
      "count * log_z.mean()", "log_z.mean()"),
     ("floor forgotten in what is shown", base, "parameters_come_back",
-     "return floor + self._above(raw)", "return self._above(raw)"),
+     "return floor + self._above(raw, floor, cap)", "return self._above(raw, floor, cap)"),
     ("floor forgotten", losses, "likelihoods",
      "alpha = floor + above", "alpha = above"),
     ("kappa may reach 1/alpha", losses, "floors",

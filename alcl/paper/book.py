@@ -127,8 +127,7 @@ def _works(bib: str) -> list[tuple[re.Pattern[str], str]]:
 def folded(source: str) -> tuple[str, str] | None:
     """(tag, what the fold says) for a code cell that is machinery; None for one that is the method, and stays open.
 
-    The check of a notebook's parameters is left out of the book. Imports, executed checks and the drawing and saving
-    of figures and tables are folded. Outputs are always seen.
+    Imports, executed checks and the drawing and saving of figures and tables are folded. Outputs are always seen.
     """
     try:
         tree = ast.parse(source)
@@ -136,8 +135,6 @@ def folded(source: str) -> tuple[str, str] | None:
         return None
     called = {node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
               for node in ast.walk(tree) if isinstance(node, ast.Call)}  # fmt: skip
-    if "check_parameters" in called:
-        return "remove-cell", ""
     if _CHECK.search(source):
         return "hide-input", "the check"
     if {"save", "save_table"} & called:

@@ -231,7 +231,6 @@ def test_what_prose_names_becomes_a_link(text, targets):
 @pytest.mark.parametrize(
     ("source", "tag"),
     [
-        ("check_parameters([], 'x')", "remove-cell"),
         ("import math\n\nx = 1", "hide-input"),
         ("# check: I1\nassert f()", "hide-input"),
         ("fig = plot()\nmanifest.save(fig, 'x', notebook='y')", "hide-input"),
