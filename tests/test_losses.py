@@ -1683,12 +1683,14 @@ def library(*modules):
     return types.SimpleNamespace(**{name: value for module in modules for name, value in vars(module).items()})
 
 
-def rejections(L):
-    """Names of the checks that the `library` L, or a mutant of it, fails."""
+def rejections(L, battery=BATTERY):
+    """Names of the checks of `battery` that the `library` L, or a mutant of it, fails."""
     failed, shortcut = [], L.kernels.numbers_can_be_read
     for allowed in (shortcut, lambda: False):  # the scalar implementation where it applies, and without it
         L.kernels.numbers_can_be_read = allowed
-        for check in BATTERY:
+        for check in battery:
+            if check.__name__ in failed:
+                continue
             try:
                 check(L)
             except Exception:  # a mutant may fail in any way
@@ -1864,7 +1866,7 @@ def mutants_table():
     """Every mutant with the checks that reject it, as Markdown."""
     rows = ["| what is wrong | in | noticed by |", "|---|---|---|"]
     for wrong, module, _, old, new in MUTANTS:
-        noticed = ", ".join(dict.fromkeys(rejections(mutant(module, old, new))))
+        noticed = ", ".join(rejections(mutant(module, old, new)))
         rows.append("| " + wrong.replace("|", "\\|") + f" | {module.__name__} | {noticed} |")
     head = (
         f"# {len(MUTANTS)} mutants of the loss\n\nWritten by `make mutants` from `MUTANTS` and `BATTERY` in "
@@ -1881,9 +1883,9 @@ def tabled():
 
 @pytest.mark.parametrize(("wrong", "module", "check", "old", "new"), MUTANTS, ids=[m[0] for m in MUTANTS])
 def test_every_mutant_is_noticed(wrong, module, check, old, new):
-    noticed = rejections(mutant(module, old, new))
-    assert check in noticed
-    assert set(tabled()[wrong]) <= set(noticed), "run make mutants"
+    expected = {check, *tabled()[wrong]}
+    noticed = rejections(mutant(module, old, new), [each for each in BATTERY if each.__name__ in expected])
+    assert set(noticed) == expected, "run make mutants"
 
 
 def test_the_table_lists_every_mutant():
