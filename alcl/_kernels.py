@@ -167,7 +167,7 @@ def _one_pass(kind: str, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: T
         h = t.mul_(1 - phi)
         d_kappa, weight = torch.zeros_like(kappa), torch.ones_like(kappa)
     d_alpha = _sum_to(h * log2_u, alpha, weight * _LN2)
-    d_beta = _sum_to(h, beta, -weight * alpha / beta)
+    d_beta = _sum_to(h, beta, (-weight * alpha / beta).clamp(min=-info.max))  # lest h = 0 make it 0 * inf
     # h is 0 at 0, where the gradient is 0; and dividing by |e| >= tiny cannot make 0/0.
     d_residual = h.div_(residual.abs().clamp_min_(info.tiny)).mul_(sign) * (weight * alpha)
     return total, d_residual.sum_to_size(residual.shape), d_alpha, d_beta, d_kappa
@@ -351,7 +351,10 @@ def _gradients(kind: str, grad: Tensor, residual: Tensor, alpha: Tensor, beta: T
         # 2 / beta^2 for alpha = 2, 0 for alpha > 2, infinite for alpha < 2, where we return 0 to keep a Hessian finite.
         least = math.log(torch.finfo(residual.dtype).tiny)  # as in Summed
         away = residual.sign() * weight * alpha * torch.exp(log_h - log_e.clamp(min=least))
-        slope = torch.where(alpha == 2, 2 * weight / beta.square(), torch.zeros_like(alpha * beta * weight))
+        # Where it is no number any more, the largest will do: infinity times a residual of 0 would be NaN.
+        steepest = 2 * weight / beta.square().clamp(min=torch.finfo(residual.dtype).tiny)
+        steepest = steepest.clamp(max=torch.finfo(residual.dtype).max)
+        slope = torch.where(alpha == 2, steepest, torch.zeros_like(alpha * beta * weight))
         d_residual = (grad * torch.where(zero, slope * residual, away)).sum_to_size(residual.shape)
     if needed[1]:
         d_alpha = (grad * h * log_u).sum_to_size(alpha.shape)
