@@ -335,11 +335,14 @@ def test_an_effect_is_found_and_its_side():
     differences = np.concatenate([correlated(rng, 6, 10, 3.0), correlated(rng, 6, 10, -3.0)])
     specs = made(differences, {"against": ["mse"] * 6 + ["gcl"] * 6, "unit": "points"})
     table = joint_tests(specs, [("against",), ("unit",)]).set_index(["group", "statistic"])
-    for name in ("median", "ahead", "share positive"):
+    for name in ("median", "ahead"):
         assert table.loc[("mse", name), "p_ahead"] <= 11 / 1024
         assert table.loc[("mse", name), "p_behind"] > 0.9
-    for name in ("median", "behind", "share positive"):
+    for name in ("median", "behind"):
         assert table.loc[("gcl", name), "p_behind"] <= 11 / 1024
+    # as they depend on each other, all have one sign often enough without any effect
+    assert table.loc[("mse", "share positive"), "observed"] == 1
+    assert table.loc[("mse", "share positive"), "p_ahead"] > 0.2
     assert table.loc[("mse", "ahead"), "observed"] == table.loc[("gcl", "behind"), "observed"] == 6
     assert table.loc[("points", "median"), "p_ahead"] > 0.1  # together they cancel
     assert table.loc[("points", "median"), "specifications"] == 12
