@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from alcl.experiments.analysis import variance_ratio_interval
 from alcl.experiments.multiverse import Cell
 from alcl.experiments.specification import FAMILY, MEASURES, declared_seeds
 from alcl.experiments.spread import TRAINED, deviation_interval, sources, spread, variance_comparisons
@@ -72,7 +73,8 @@ def test_variances_are_compared_with_all_rivals_that_are_complete():
         assert row.ratio == pytest.approx(a.var() / b.var())
         assert row.p == pytest.approx(stats.pearsonr(a + b, a - b).pvalue)
         assert row.low_all < row.low < row.ratio < row.high < row.high_all
-    assert FAMILY == 24
+        pair = np.stack([a, b], axis=1)[:, None]
+        assert (row.low_all, row.high_all) == pytest.approx(variance_ratio_interval(pair, 1 - 0.05 / FAMILY))
     assert len(variance_comparisons(data[data["method"] == "alcl"])) == 0
 
 
