@@ -24,13 +24,27 @@ import pandas as pd
 from ..experiments.analysis import fewest_seeds
 from ..experiments.multiverse import HEADLINE_SENSORS, overview
 from ..experiments.readings import READINGS
-from ..experiments.specification import FAMILY, OWN_ORACLE, Specifications, joint_tests
+from ..experiments.specification import FAMILY, NO_RULE, OWN_ORACLE, Specifications, joint_tests
 from .claims import load_claims
 
-__all__ = ["CHOICE", "answer", "both_numbers", "claimed", "position", "progress", "verdict_table", "verdicts"]
+__all__ = [
+    "ANSWERS",
+    "CHOICE",
+    "VERDICTS",
+    "answer",
+    "both_numbers",
+    "claimed",
+    "lacking",
+    "over_rules",
+    "position",
+    "progress",
+    "verdict_table",
+    "verdicts",
+]
 
 #: The columns that name a choice; the data sets are what it speaks of.
 CHOICE = ["sensor", "level", "rule", "reading", "unit", "against"]
+ANSWERS = ("yes", "no", "too few seeds", "not yet measured")
 VERDICTS = ("shown", "not shown", "excluded", "contradicted", "too few seeds", "not yet measured")
 
 
@@ -53,6 +67,14 @@ def progress(folder: str | Path) -> pd.DataFrame:
     shares = [row["done"] / row["declared"] for row in rows]
     parts, done = ([row[key] for row in rows] for key in ("part", "done"))
     return pd.DataFrame({"part": parts, "done": done, "declared": declared, "share": shares})
+
+
+def lacking(table: pd.DataFrame) -> pd.DataFrame:
+    """What is missing from the table of `Specifications`, and what it waits for: a row for each sensor, level, data
+    set, rival and rule, with `specifications` (how many: readings, PSNR and SSIM in their units) and `missing`."""
+    found = table[~table["complete"]]
+    keys = ["sensor", "level", "dataset", "against", "rule", "missing"]
+    return found.groupby(keys, sort=False).size().rename("specifications").reset_index()
 
 
 def position(table: pd.DataFrame) -> pd.DataFrame:
@@ -91,18 +113,18 @@ def both_numbers(table: pd.DataFrame) -> pd.DataFrame:
     found = _with_psnr(table)
     number = found["colour"].map(claimed())
     holds = (found["low_all"] > 0) & (found["low_all"] <= number) & (number <= found["high_all"]) & found["psnr_ahead"]
-    found["holds"] = (holds & found["complete"] & (found["seeds"] >= fewest_seeds(FAMILY))).astype(bool)
-    rows = []
-    for key, part in found.groupby(CHOICE, sort=False):
-        names = {c: ", ".join(part.loc[part["holds"] & (part["colour"] == c), "dataset"]) for c in ("gray", "rgb")}
-        if names["gray"] and names["rgb"]:
-            said = "yes"
-        elif (part["seeds"] < fewest_seeds(FAMILY)).any():
-            said = "too few seeds"
-        else:
-            said = "no" if part["complete"].all() else "not yet measured"
-        rows.append([*key, names["gray"], names["rgb"], said])
-    return pd.DataFrame(rows, columns=[*CHOICE, "gray", "rgb", "answer"])
+    enough = found["seeds"] >= fewest_seeds(FAMILY)
+    found = found.assign(holds=(holds & found["complete"] & enough).astype(bool), few=~enough)
+    groups = found.groupby(CHOICE, sort=False)
+    answers = groups.agg(few=("few", "any"), complete=("complete", "all"))
+    for colour in ("gray", "rgb"):
+        there = found[found["holds"] & (found["colour"] == colour)]
+        named = there.groupby(CHOICE, sort=False)["dataset"].agg(", ".join)
+        answers[colour] = named.reindex(answers.index).fillna("") if len(named) else ""
+    yes = (answers["gray"] != "") & (answers["rgb"] != "")
+    chosen = [yes, answers["few"], answers["complete"]]
+    answers["answer"] = np.select(chosen, ["yes", "too few seeds", "no"], "not yet measured")
+    return answers.reset_index()[[*CHOICE, "gray", "rgb", "answer"]]
 
 
 def _with_psnr(table: pd.DataFrame) -> pd.DataFrame:
@@ -193,18 +215,34 @@ _RULES: Mapping[str, Callable[[pd.DataFrame, float], str]] = {
 }
 
 
+def over_rules(found: pd.DataFrame) -> pd.DataFrame:
+    """The verdicts without GCL's rule as an axis: `optimal`, the verdict where GCL is tuned as "optimally" says (by the
+    oracle of the measure itself, `OWN_ORACLE`; of a claim against MSE the only one), and how many rules give each of
+    `VERDICTS`. found: `verdicts`."""
+    keys = ["id", *(name for name in CHOICE if name != "rule")]
+    counts = found.groupby([*keys, "verdict"], sort=False).size().unstack(fill_value=0)
+    optimal = found[_optimal(found)].set_index(keys)["verdict"].rename("optimal")
+    order = list(dict.fromkeys(found[keys].itertuples(index=False, name=None)))
+    table = optimal.to_frame().join(counts.reindex(columns=list(VERDICTS), fill_value=0))
+    return table.reindex(pd.MultiIndex.from_tuples(order, names=keys)).reset_index()
+
+
+def _optimal(found: pd.DataFrame) -> pd.Series:
+    return (found["rule"] == found["reading"].map(OWN_ORACLE)) | (found["rule"] == NO_RULE)
+
+
 def verdict_table(found: pd.DataFrame) -> pd.DataFrame:
     """The verdicts to read: a row for each claim, reading and unit, a column for each headline sensor and level.
 
-    "Optimally tuned" is here the oracle of the measure itself (`OWN_ORACLE`); all other rules are in `verdicts`.
+    GCL is tuned as "optimally" says (see `over_rules`).
     """
-    own = (found["rule"] == found["reading"].map(OWN_ORACLE)) | (found["rule"] == "none")
-    shown = found[own & found["sensor"].isin(HEADLINE_SENSORS)]
+    shown = found[_optimal(found) & found["sensor"].isin(HEADLINE_SENSORS)]
     shown = shown.assign(place=[f"{sensor}, {level}" for sensor, level in shown[["sensor", "level"]].to_numpy()])
     index = ["id", "reading", "unit"]
     wide = shown.pivot(index=index, columns="place", values="verdict")
     rows = list(dict.fromkeys(shown[index].itertuples(index=False, name=None)))
-    return wide.reindex(index=pd.MultiIndex.from_tuples(rows, names=index), columns=list(dict.fromkeys(shown["place"])))
+    wide = wide.reindex(index=pd.MultiIndex.from_tuples(rows, names=index), columns=list(dict.fromkeys(shown["place"])))
+    return wide.rename_axis(columns=None).reset_index()
 
 
 # --- in two sentences -------------------------------------------------------------------------------------------------

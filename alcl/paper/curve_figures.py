@@ -1,6 +1,6 @@
 """The three figures of the multiverse: the specification curve, effects by reading and sensor, spread.
 
-Each draws what is complete, and says of the rest that it is not run yet.
+Each draws what is complete, and says where nothing is.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ READING_NAMES = {
     "finetuned": "encoder fine-tuned",
     "restored": "reconstructions",
     "psnr": "PSNR",
+    "ssim": "SSIM",
 }
 #: The first four read codes, the last one reconstructions. Steps of cividis, which is made for colour-blind readers,
 #: and no method's colour.
@@ -63,7 +64,7 @@ DASHBOARD: dict[str, Sequence[str]] = {
     "dataset": SETS,
     "rule": (NO_RULE, *RULES),
 }
-_NOT_RUN = "not run yet"
+_EMPTY = "nothing complete yet"
 _BAND = 0.32  # half of a row's height that its points take up
 
 
@@ -168,7 +169,8 @@ def _panels(table: pd.DataFrame, rows: Sequence[str], draw: Draw, label: str) ->
             look = {"marker": DATASET_MARKERS[row.dataset], "color": color, "ms": 4, "mew": 0.9, "zorder": 3}
             draw(ax, y, row, look | {"mfc": color if row.level == "high" else "white"})
         if not len(part):
-            ax.annotate(_NOT_RUN, (0.5, 0.5), xycoords="axes fraction", ha="center", color="0.5")
+            box = {"color": "white", "pad": 1.0, "lw": 0}
+            ax.annotate(_EMPTY, (0.5, 0.5), xycoords="axes fraction", ha="center", color="0.5", bbox=box, fontsize=8)
         for edge in np.arange(len(rows) - 1) + 0.5:
             ax.axhline(edge, color="0.9", lw=0.6, zorder=0)
         ax.set_title(sensor, fontsize=9.5)
