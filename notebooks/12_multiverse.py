@@ -42,10 +42,11 @@
 records = None  # folder of the recorded runs, one file a data set; None: paper_figures/records
 
 # %% tags=["hide-input"]
+import pandas as pd
 from IPython.display import Markdown
 
 # %% tags=["hide-input"]
-from alcl.experiments.multiverse import LEVELS, SETS
+from alcl.experiments.multiverse import HEADLINE_SENSORS, LEVELS, SETS
 from alcl.experiments.readings import READINGS
 from alcl.experiments.specification import (
     MEASURES,
@@ -63,6 +64,7 @@ from alcl.paper.notebook import begin
 from alcl.paper.parameters import records_dir
 
 save = begin("12_multiverse", ["records"])
+pd.set_option("display.max_rows", 80)
 
 # %%
 folder = records_dir(records, [f"multiverse_{name}" for name in SETS])
@@ -81,7 +83,7 @@ tests = joint_tests(specs, groups)
 variances = variance_comparisons(observed)
 
 # %%
-Markdown(f"**So far.** {curve.answer(specs, tests)}")
+Markdown(f"**{'The answer' if specs.table['complete'].all() else 'So far'}.** {curve.answer(specs, tests)}")
 
 # %% [markdown]
 # ## 1 · How much is run
@@ -164,7 +166,9 @@ answers = both.groupby([*keys, "answer"], sort=False).size().unstack(fill_value=
 answers = answers.reindex(columns=list(curve.ANSWERS), fill_value=0)
 save(answers, "table12e_both_numbers", **source)
 print("choices, each with every rule for GCL:", answers.sum().to_dict())
-answers[answers["yes"] > 0].reset_index()
+answers.assign(rules=answers.sum(axis=1)).loc[answers["yes"] > 0, ["yes", "rules"]].rename_axis(
+    columns=None
+).reset_index()
 
 # %% [markdown]
 # ## 4 · What the answer depends on
@@ -211,8 +215,8 @@ how = {"loss": "median", "without_mse": "median", "by_chance": "median", "respon
 each.agg(how).round(2).rename(index=READING_NAMES)
 
 # %% [markdown]
-# **Beside what needs no loss at all.** Medians over seeds (accuracies in points, PSNR in dB) at the level high, the
-# baselines among them: the noisy images themselves, their principal components, a network that was not trained.
+# **Beside what needs no loss at all.** Medians over seeds (accuracies in points, PSNR in dB) at the level high,
+# the baselines among them: the noisy images themselves, their principal components, a network that was not trained.
 
 # %%
 medians = spread(observed)
@@ -221,7 +225,9 @@ kept = ~medians["method"].str.startswith("gcl:oracle") | (medians["method"] == o
 medians = medians[kept & medians["level"].isin(LEVELS)]
 save(medians, "table12h_spread", **source)
 methods = ["alcl", "mse", "huber_mad", "gcl:public", "gcl:one", "noisy_images", "pca", "untrained"]
-some = medians[(medians["level"] == "high") & medians["method"].isin(methods)]
+some = medians[
+    medians["sensor"].isin(HEADLINE_SENSORS) & (medians["level"] == "high") & medians["method"].isin(methods)
+]
 wide = some.pivot(index=["sensor", "dataset", "method"], columns="measure", values="median")
 order = sorted(wide.index, key=lambda row: (row[:2], methods.index(row[2])))
 wide.reindex(index=order, columns=MEASURES).rename(columns=READING_NAMES).round(2)
@@ -230,7 +236,8 @@ wide.reindex(index=order, columns=MEASURES).rename(columns=READING_NAMES).round(
 # ## 5 · Less variance across runs?
 #
 # ALCL's standard deviation over seeds divided by its rival's; intervals are a jackknife's. The deviations themselves,
-# with intervals, are in `table12h_spread`.
+# with intervals, are in `table12h_spread`. The figure shows the two levels of the curve, the count below it all levels
+# that are run.
 
 # %%
 save(draw_spread(variances), "fig12c_spread", **source)

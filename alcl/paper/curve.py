@@ -24,7 +24,16 @@ import pandas as pd
 from ..experiments.analysis import fewest_seeds
 from ..experiments.multiverse import HEADLINE_SENSORS, overview
 from ..experiments.readings import READINGS
-from ..experiments.specification import FAMILY, NO_RULE, OWN_ORACLE, Specifications, joint_tests
+from ..experiments.specification import (
+    FAMILY,
+    NO_RULE,
+    OWN_ORACLE,
+    Specifications,
+    joint_tests,
+    observations,
+    read_records,
+    specifications,
+)
 from .claims import load_claims
 
 __all__ = [
@@ -32,6 +41,7 @@ __all__ = [
     "CHOICE",
     "VERDICTS",
     "answer",
+    "answer_from",
     "both_numbers",
     "claimed",
     "lacking",
@@ -282,6 +292,12 @@ def answer(specs: Specifications, tests: pd.DataFrame | None = None) -> str:
     more, colon = (" more", "; ") if yes + no else ("", ": ")
     rest = [f"{counts[name]}{more} {text}" for name, text in _REST.items() if name in counts]
     return f"{first}. {second}{colon if rest else ''}{', '.join(rest)}."
+
+
+def answer_from(folder: str | Path) -> str:
+    """`answer` from the records in `folder`."""
+    records = [record for found in read_records(folder).values() for record in found]
+    return answer(specifications(observations(records)))
 
 
 _REST = {"not yet measured": "wait for runs", "too few seeds": "have five seeds, too few for a joint interval"}

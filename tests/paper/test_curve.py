@@ -238,6 +238,14 @@ def test_progress_counts_what_is_declared(tmp_path):
     assert none.iloc[0]["declared"] == "160"  # ablations are tuned by nobody
 
 
+def test_a_sentence_from_a_folder(tmp_path):
+    assert curve.answer_from(tmp_path) == answer(specifications(observations([])))
+    run = multiverse.Cell("mnist", "clipped", "high").run("alcl", 0)
+    record = {"digest": run.digest, "config": run.config(), "metrics": {}}
+    multiverse.multiverse_store(tmp_path, "mnist").append(record)
+    assert curve.answer_from(tmp_path).startswith("None of the 6240")
+
+
 def test_without_a_seed_in_common_a_row_is_not_on_the_curve():
     specs = Specifications(table(mnist=None).assign(digests=""), np.full((4 * 3 * 11, 10, 2), np.nan))
     assert int(specs.on_curve().sum()) == 3 * 3 * 10
