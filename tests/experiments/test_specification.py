@@ -210,6 +210,27 @@ def test_five_seeds_have_no_joint_interval_and_say_what_theirs_is_worth():
     assert np.isposinf(table["high_all"]).all()
 
 
+def test_nine_seeds_have_no_joint_interval_and_rivals_are_compared_at_common_seeds():
+    data = observed(lambda c, m, s, _: 0.5 + (m == "alcl") * s / 10, [HERE])
+    nine = specifications(data[data["seed"] < 9]).table
+    assert set(nine["seeds"]) == {9}
+    assert np.isneginf(nine["low_all"]).all()
+    assert (nine["confidence"] > 0.95).all()
+    # a rival that is declared with five seeds is compared at these
+    table = specifications(data[(data["method"] != "mse") | data["seed"].isin(FEW)]).table
+    found = at(table, reading="knn", unit="points", against="mse")
+    assert (found["seeds"], found["estimate"], found["high"]) == (5, pytest.approx(20), pytest.approx(40))
+    assert at(table, reading="knn", unit="points", against="gcl", rule="one")["estimate"] == pytest.approx(45)
+
+
+def test_exchanged_a_relative_gain_is_relative_to_alcl():
+    specs = specifications(observed(lambda c, m, s, _: 0.8 if m == "alcl" else 0.5, [HERE]))
+    chosen = {"reading": "knn", "against": "mse"}
+    relative, points = (specs.pairs[at(specs.table, unit=unit, **chosen).name] for unit in ("relative", "points"))
+    assert relative == pytest.approx(np.tile([60.0, -37.5], (10, 1)))  # 0.8 / 0.5, and 0.5 / 0.8
+    assert points == pytest.approx(np.tile([30.0, -30.0], (10, 1)))
+
+
 def test_runs_that_diverged_are_the_worst_there_is():
     def value(cell, method, seed, measure):
         return -np.inf if method == "mse" or (method == "gcl:one" and seed < 2) else 0.5
