@@ -1,8 +1,9 @@
 """How much runs differ, and why: over seeds (the abstract's "less variance across runs"), by loss, and by reading.
 
 Functions of `specification.observations`; what lacks declared seeds has no row. Accuracies are in points here, PSNR in
-dB. Declared with the specification curve, and by the rules of it: a comparison of variances has a 95 % interval of its
-own, and a joint one for the 24 comparisons of one sensor, level and rival.
+dB. The rules are those of the specification curve, and were written when one of its 32 cells had been seen (mnist,
+clipped, high): a comparison of variances has a 95 % interval of its own, and a joint one for the 24 comparisons of one
+sensor, level and rival.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def sources(observed: pd.DataFrame) -> pd.DataFrame:
 
     Over the methods of `TRAINED` that are complete, at the seeds that all of them have (at least two of each; else the
     cell has no row). For each measure: `loss`, the share between methods, and `rest`, between seeds; it *responds* to
-    the loss where `loss` is the larger. (This word was chosen when mnist, clipped, high had been seen.) For "all
+    the loss where `loss` is the larger. For "all
     readings", the accuracies together: `loss`, `reading`, `both` (the loss matters in one reading more than in
     another), `rest`. without_mse: `loss` again, among the other methods. by_chance: what `loss` is on average where
     methods do not differ. p: Friedman's test that they do not, paired by seed. NaN where a run diverged.
