@@ -103,10 +103,10 @@ def sources(observed: pd.DataFrame) -> pd.DataFrame:
 
     Over the methods of `TRAINED` that are complete, at the seeds that all of them have (at least two of each; else the
     cell has no row). For each measure: `loss`, the share between methods, and `rest`, between seeds; it *responds* to
-    the loss where `loss` is the larger. For "all
-    readings", the accuracies together: `loss`, `reading`, `both` (the loss matters in one reading more than in
-    another), `rest`. without_mse: `loss` again, among the other methods. by_chance: what `loss` is on average where
-    methods do not differ. p: Friedman's test that they do not, paired by seed. NaN where a run diverged.
+    the loss where `loss` is the larger. For "all readings", the accuracies together: `loss`, `reading`, `both` (the
+    loss matters in one reading more than in another), `rest`. without_mse: `loss` again, among the other methods.
+    by_chance: what `loss` is on average where methods do not differ. p: Friedman's test that they do not, paired by
+    seed. NaN where a run diverged.
 
     Columns: sensor, level, dataset, measure, methods, seeds, loss, reading, both, rest, responds, without_mse,
     by_chance, p.
