@@ -162,7 +162,7 @@ keys = ["sensor", "level", "reading", "unit", "against"]
 answers = both.groupby([*keys, "answer"], sort=False).size().unstack(fill_value=0)
 answers = answers.reindex(columns=list(curve.ANSWERS), fill_value=0)
 save(answers, "table12e_both_numbers", **source)
-print("choices, each with every rule for GCL:", answers.sum().to_dict())
+print(answers.sum().rename_axis(None).to_string())
 answers.assign(rules=answers.sum(axis=1)).loc[answers["yes"] > 0, ["yes", "rules"]].rename_axis(
     columns=None
 ).reset_index()
