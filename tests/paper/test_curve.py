@@ -239,7 +239,6 @@ def test_progress_counts_what_is_declared(tmp_path):
 
 
 def test_a_sentence_from_a_folder(tmp_path):
-    assert curve.answer_from(tmp_path) == answer(specifications(observations([])))
     run = multiverse.Cell("mnist", "clipped", "high").run("alcl", 0)
     record = {"digest": run.digest, "config": run.config(), "metrics": {}}
     multiverse.multiverse_store(tmp_path, "mnist").append(record)
