@@ -81,7 +81,7 @@ def test_loss_influence_and_weight_are_those_of_the_library(script, name):
         at = torch.tensor([e], dtype=torch.float64)
         rho = influence.loss.rho(at) - influence.loss.rho(torch.zeros_like(at))  # not 0 at 0 where it is -log p
         ours = [rho, influence.psi(at), influence.weight(at)]
-        # A mixture loses digits in the difference above, and the library takes what is below exp(-80) of it for nothing.
+        # A mixture loses digits in the difference above, and the library takes less than exp(-80) of it for nothing.
         lost = (1e-14, 1e-30, 1e-30) if name == "contaminated_alcl" else (1e-300,) * 3
         for value, expected, least in zip(found, ours, lost, strict=True):
             assert math.isclose(value, expected.item(), rel_tol=1e-10, abs_tol=least), (name, e, parameters)
@@ -108,7 +108,10 @@ def test_where_no_density_exists_all_is_contamination(script):
     p = {"alpha": 0.6, "beta": 1, "kappa": 1.2, "eps": 0.1}
     own = "E.losses.contaminated_alcl"
     assert script(f"(p) => [{own}.rho(2, p), {own}.psi(2, p), {own}.weight(0, p)].map(Math.abs)", p) == [0, 0, 0]
-    assert script("(p) => [E.density('contaminated_alcl', 1, p), E.locate('contaminated_alcl', [1, 2], p)]", p) == [0, "NaN"]
+    assert script("(p) => [E.density('contaminated_alcl', 1, p), E.locate('contaminated_alcl', [1, 2], p)]", p) == [
+        0,
+        "NaN",
+    ]
 
 
 def test_weights_at_zero_are_the_limits(script):
@@ -224,3 +227,10 @@ def test_the_colours_are_those_of_the_figures(script):
 def test_the_file_asks_for_nothing():
     text = SOURCE.read_text("utf-8")
     assert [word for word in ("import ", "require(", "fetch(", "XMLHttp", "<script") if word in text] == []
+
+
+def test_the_executed_notebook_holds_this_explorer():
+    notebook = json.loads((SOURCE.parents[1] / "02_influence.ipynb").read_text("utf-8"))
+    shown = ["".join(output.get("data", {}).get("text/html", "")) for cell in notebook["cells"]
+             for output in cell.get("outputs", [])]  # fmt: skip
+    assert sum(SOURCE.read_text("utf-8").strip() in html for html in shown) == 1
