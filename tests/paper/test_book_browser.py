@@ -70,6 +70,13 @@ def test_every_page_is_quiet_set_and_fits_a_phone(browser, book):
         problems += [f"{name}: {text!r} is not set" for text in raw]
         errors = page.evaluate("document.querySelectorAll('[data-mjx-error], mjx-merror').length")
         problems += [f"{name}: {errors} formulas with errors"] if errors else []
+        page.set_viewport_size({"width": 1280, "height": 844})
+        wide = page.evaluate(
+            """() => [...document.querySelectorAll("mjx-container[display]")]
+                       .filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.textContent.slice(0, 50))"""
+        )
+        problems += [f"{name}: {text!r} is wider than its column" for text in wide]
+        page.set_viewport_size({"width": 390, "height": 844})
     page.close()
     assert problems == []
     assert formulas > 1500
