@@ -272,7 +272,7 @@ if len(beside):
 # GCL's two settings decide its result. Each bar is one of them, a training run that somebody has to make *and* judge on
 # clean images, subtracted from ALCL, which is evaluated on the same validation images with the settings it has
 # everywhere. One seed each: an accuracy of one half, from the 300 validation images of an embedded data set, has a
-# standard error of 2.9 points.
+# standard error of nearly three points.
 
 # %%
 tuned = {at: tuning.gaps(kinds["validation"], *at, "accuracy") for at in itertools.product(shown, ("low", "high"))}
