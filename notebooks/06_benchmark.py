@@ -127,7 +127,7 @@ print(f"{len(retrained)} runs trained")
 pairs = [(record["metrics"], known[record["digest"]]) for record in retrained if record["digest"] in known]
 gaps = pd.DataFrame([{m: abs(now[m] - then[m]) for m in MEASURES} for now, then in pairs], columns=list(MEASURES))
 print(f"{len(pairs)} of them have a record; equal to the last bit: {int((gaps == 0).all(axis=1).sum())}")
-print("largest difference:", gaps.max().to_dict() if len(gaps) else "nothing to compare")
+print("largest difference:", gaps.max().round(4).to_dict() if len(gaps) else "nothing to compare")
 assert (gaps["accuracy"] <= 0.06).all()
 assert (gaps["psnr"] <= 0.5).all()
 

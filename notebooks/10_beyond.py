@@ -340,23 +340,34 @@ if len(frames["ablations"]):
 #
 # These runs belong to the multiverse (`alcl/experiments/multiverse.py`), and decide no claim either.
 
+
+# %% tags=["hide-input"]
+def with_interval(row, factor, digits):
+    """A difference and its interval, as text."""
+    difference, low, high = (f"{factor * x:+.{digits}f}" for x in (row.difference, row.low, row.high))
+    return f"{difference} [{low}, {high}]"
+
+
 # %%
 store = multiverse_store(folder, "mnist").read()
 limits = shape_limits(store)
 runs = {cell.run(method, seed).digest for cell in ABLATED for method in ABLATIONS for seed in SEEDS}
 used_here = [record for record in store if record["digest"] in runs]
 save(limits, "table10_shape_limits", records={"multiverse_mnist": used_here})
-units = {"psnr": (1, "PSNR, dB"), "ssim": (1, "SSIM"), "restored": (100, "restored accuracy, points")}
+units = {
+    "psnr": (1, 2, "PSNR, dB"),  # factor, digits, label
+    "ssim": (1, 3, "SSIM"),
+    "restored": (100, 1, "restored accuracy, points"),
+}
 shown = limits[limits["measure"].isin(list(units))]
 shown = shown.assign(
-    measure=[units[measure][1] for measure in shown["measure"]],
+    measure=[units[measure][2] for measure in shown["measure"]],
     variant=shown["method"].map({"alcl_floor": "floor 1.25", "alcl_cap2": "cap 2", "alcl_cap3": "cap 3"}),
-    text=[
-        "{:+.3g} [{:+.3g}, {:+.3g}]".format(*(units[r.measure][0] * x for x in (r.difference, r.low, r.high)))
-        for r in shown.itertuples()
-    ],
+    text=[with_interval(row, *units[row.measure][:2]) for row in shown.itertuples()],
 )
-wide = shown.pivot_table(index=["measure", "variant"], columns=["sensor", "level"], values="text", aggfunc="first")
+wide = shown.pivot_table(
+    index=["measure", "variant"], columns=["sensor", "level"], values="text", aggfunc="first", sort=False
+)
 display(wide)
 
 # %% [markdown]

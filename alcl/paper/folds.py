@@ -46,7 +46,7 @@ def _by_content(source: str, tagged: bool) -> str | None:
     if _DRAWN_ON & names:
         return "how it is drawn"
     if {"save", "save_table"} & called:
-        return "how it is drawn" if {"figure", "fig"} & names else "how the table is made"
+        return "how it is drawn" if re.search(r"[\"']fig\d", source) else "how the table is made"
     if any(isinstance(node, ast.Assert) for node in tree.body):
         return "the check"
     if tree.body and isinstance(tree.body[0], ast.Import | ast.ImportFrom):
