@@ -344,7 +344,8 @@ if len(frames["ablations"]):
 # %% tags=["hide-input"]
 def with_interval(row, factor, digits):
     """A difference and its interval, as text."""
-    difference, low, high = (f"{factor * x:+.{digits}f}" for x in (row.difference, row.low, row.high))
+    numbers = [round(factor * x, digits) + 0.0 for x in (row.difference, row.low, row.high)]  # + 0.0: no minus zero
+    difference, low, high = (f"{x:+.{digits}f}" for x in numbers)
     return f"{difference} [{low}, {high}]"
 
 

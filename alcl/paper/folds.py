@@ -47,7 +47,8 @@ def _by_content(source: str, tagged: bool) -> str | None:
         return "how it is drawn"
     if {"save", "save_table"} & called:
         return "how it is drawn" if re.search(r"[\"']fig\d", source) else "how the table is made"
-    if any(isinstance(node, ast.Assert) for node in tree.body):
+    run = [node for node in tree.body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    if any(isinstance(node, ast.Assert) for each in run for node in ast.walk(each)):
         return "the check"
     if tree.body and isinstance(tree.body[0], ast.Import | ast.ImportFrom):
         return "the imports"

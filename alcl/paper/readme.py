@@ -141,8 +141,8 @@ def headline(frame: pd.DataFrame) -> str:
             for cell in cells
         ),
         "",
-        f"Conditions with all {len(SEEDS)} seeds of all three methods: {len(cells)} of {len(BENCHMARK) * len(LEVELS)}. By "
-        "the side of zero on which the interval lies, ALCL is in these conditions",
+        f"Conditions with all {len(SEEDS)} seeds of all three methods: {len(cells)} of {len(BENCHMARK) * len(LEVELS)}. "
+        "By the side of zero on which the interval lies, ALCL is in these conditions",
         "",
         *(
             f"- against {name}: in accuracy {count('accuracy', rival)}; in PSNR {count('psnr', rival)}."
@@ -177,8 +177,8 @@ def repaired(frame: pd.DataFrame) -> str:
         return ""
     return (
         "- Share of the damage repaired, 0 being MSE and 1 MSE trained on clean targets (a reference, no bound), in "
-        f"the {len(share)} conditions at high and extreme noise: ALCL {found[0]} in accuracy, {found[1]} in PSNR; tuned GCL "
-        f"{found[2]} and {found[3]}."
+        f"the {len(share)} conditions at high and extreme noise: ALCL {found[0]} in accuracy, {found[1]} in PSNR; "
+        f"tuned GCL {found[2]} and {found[3]}."
     )
 
 

@@ -16,6 +16,7 @@ def cell(source, *tags, kind="code"):
         ("from math import pi", "the imports"),
         ("# check: I1\nassert f()", "the check"),
         ("x = 1\nassert x", "the check"),
+        ("for x in y:\n    print(x)\n    assert x", "the check"),
         ("def f(x):\n    assert x\n    return x", None),
         ("fig = plot()\nmanifest.save(fig, 'fig01a_x', notebook='y')", "how it is drawn"),
         ('save(figure_of(table), "fig01a_x")', "how it is drawn"),
