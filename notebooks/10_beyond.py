@@ -46,7 +46,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import display
+from IPython.display import Markdown, display
 
 from alcl.catalogue import make_loss
 from alcl.experiments import studies
@@ -98,10 +98,14 @@ def used(name):
     return studies.study_store(folder, name).read()
 
 
-# %%
+# %% tags=["hide-input"]
+def method_label(name):
+    return LABELS.get(name, name.replace("gcl", "GCL").replace("alcl", "ALCL"))
+
+
 def show(table, measure, rows, columns=("dataset", "level")):
     """Medians and differences side by side, one column per condition."""
-    factor = MEASURES[measure][0]
+    factor, label = MEASURES[measure]
     text = table.assign(
         shown=[
             f"{factor * r.median:.2f}" + ("" if r.name_ == "alcl" else f"  ({factor * r.difference:+.2f})")
@@ -109,10 +113,11 @@ def show(table, measure, rows, columns=("dataset", "level")):
         ]
     )
     wide = text.pivot_table(index="name", columns=list(columns), values="shown", aggfunc="first", sort=False)
-    display(wide.reindex([row for row in rows if row in wide.index]))
+    wide = wide.reindex([row for row in rows if row in wide.index]).rename(index=method_label)
+    display(Markdown(f"**{label[0].upper()}{label[1:]}**"), wide.rename_axis(index=None))
 
 
-# %%
+# %% tags=["hide-input"]
 reported = {}
 
 
@@ -132,10 +137,6 @@ def report(name, by=("dataset", "level")):
 
 # %%
 assert bootstrap_interval(np.array([3.0, 1.0, 5.0, 2.0, 4.0])) == (1.0, 5.0)
-
-
-def method_label(name):
-    return LABELS.get(name, name.replace("gcl", "GCL").replace("alcl", "ALCL"))
 
 
 # %%

@@ -482,10 +482,14 @@ def _link(app: Any, doctree: Any, page: str) -> None:
     for node in doctree.findall(nodes.raw):
         if node.get("format") == "html" and "<table" in node.astext():
             html = re.sub(r"<th></th>", "<td></td>", node.astext())
+            # Alone in a cell, L1 may be a norm and A2 an appendix, but not in a table of theorems.
+            bare = index.theorems if re.search(r"<th>(id|theorem)</th>", html) else {}
 
-            def linked(match: re.Match[str]) -> str:
+            def linked(match: re.Match[str], bare: Mapping[str, Theorem] = bare) -> str:
                 text, out, last = match[0], [], 0
-                for link in index.links(text, page):
+                known = index.theorems[text].notebook if text in bare else None
+                own = [Link(0, len(text), known, f"theorem-{text}")] if known else index.links(text, page)
+                for link in own:
                     out += [text[last : link.start], f'<a href="{uri(link)}">{text[link.start : link.end]}</a>']
                     last = link.end
                 return "".join([*out, text[last:]])

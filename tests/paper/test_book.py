@@ -177,6 +177,9 @@ def test_every_kind_of_text_links_theorems_notebooks_and_the_library(book):
         "06_benchmark.html": r'href="book/alcl\.experiments\.html#module-alcl\.experiments\.protocol"[^>]*><code',
     }.items():
         assert re.search(pattern, (book / page).read_text("utf-8")), page
+    claims = (book / "07_figures.html").read_text("utf-8")  # there L1 is a theorem, elsewhere a norm
+    assert '<th><a href="01_likelihood.html#theorem-L1">L1</a></th>' in claims
+    assert ">L1</th>" in (book / "06_benchmark.html").read_text("utf-8")
     test = r'<td>.*<a [^>]*href="book/theorems\.html#test-l2-by-gauss-laguerre"><code'
     assert re.search(test, (book / "00_start_here.html").read_text("utf-8"))
 
