@@ -291,7 +291,7 @@ globalThis.ALCLExplorer = (() => {
     * { box-sizing: border-box; }
     h2 { font-size: 1.05rem; margin: 1.4rem 0 .5rem; }
     p { margin: .4rem 0; }
-    .controls { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: .3rem 1.2rem; }
+    .controls { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: .3rem 1.2rem; }
     label { display: block; }
     label output { float: right; font-variant-numeric: tabular-nums; }
     input[type=range] { width: 100%; accent-color: #D55E00; height: 1.6rem; margin: 0; }
@@ -511,8 +511,8 @@ globalThis.ALCLExplorer = (() => {
         p.kappa * p.alpha <= 1
           ? "κα is at most 1: no density of ALCL exists, and nothing could be learned here."
           : `ALCL's influence is ${p.alpha >= 1 ? "bounded" : "not bounded (α < 1)"} and redescends; its tail index is κα − 1 = ` +
-            `${(p.kappa * p.alpha - 1).toFixed(2)}. Beside a fraction ε of outliers that may lie anywhere, it falls ` +
-            `like |e|^−${(p.kappa * p.alpha + 1).toFixed(2)} instead of 1/|e|. Welsch is no likelihood and has no density.`;
+            `${(p.kappa * p.alpha - 1).toFixed(2)}. Beside a fraction ε of outliers, anywhere from −10 to 10, it ` +
+            `falls like 1/|e| to the power ${(p.kappa * p.alpha + 1).toFixed(2)} instead of 1. Welsch is no likelihood and has no density.`;
       const x = points.map((point) => point.value);
       marks.replaceChildren();
       NAMES.forEach((name, i) => {
