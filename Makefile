@@ -81,6 +81,7 @@ FORCE:
 notebooks/%.ipynb: notebooks/%.py notebooks/execute.py FORCE | $(READY)
 	$(IF_CHANGED) $(PY) notebooks/execute.py $<
 $(READERS): $(RUNS)
+notebooks/02_influence.ipynb: notebooks/explorer/explorer.js
 $(CLAIMS): $(filter-out $(CLAIMS),$(EXECUTED)) $(COSTS)
 
 $(COSTS): alcl/paper/bench.py $(filter %/bench.json,$(RUNS)) FORCE | $(READY)

@@ -284,13 +284,14 @@ theorems = find_theorems(root)
 def proofs(ids):
     """Links to the theorems called `ids`, gathered by notebook."""
     found = {name: [t.id for t in theorems if t.notebook == name and t.id in ids] for name in others}
-    return "; ".join(f"{', '.join(there)} in [{name}]({name}.ipynb)" for name, there in found.items() if there)
+    named = {name: f"Theorem{'s' * (len(there) > 1)} {', '.join(there)}" for name, there in found.items() if there}
+    return "; ".join(f"{text} in [{name}]({name}.ipynb)" for name, text in named.items())
 
 
 def settled_by(claim):
     if claim["kind"] == "theorem":
         limits = f". Limited by {proofs(claim['limits'])}" if claim.get("limits") else ""
-        return f"theorems {proofs(claim['theorems'])}{limits}"
+        return f"{proofs(claim['theorems'])}{limits}"
     rival = {"mse": "MSE", "gcl": "tuned GCL"}.get(claim.get("against"), "the better of MSE and tuned GCL")
     what = "training time" if claim["study"] == "cost" else {"psnr": "PSNR"}.get(claim["measure"], claim["measure"])
     return f"runs in [06_benchmark](06_benchmark.ipynb): {what} of ALCL and {rival}; {', '.join(claim['levels'])}"

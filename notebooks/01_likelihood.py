@@ -170,8 +170,11 @@ for nearest in (1e-2, 1e-4, 1e-6):
 #
 # *Assumptions.* $\alpha, \beta, \kappa > 0$; $\tau \sim \mathrm{Gamma}(\kappa, 1)$.
 #
-# $$ \mathbb{E}_\tau \exp(-\tau |u|^\alpha) = \bigl(1 + |u|^\alpha\bigr)^{-\kappa}, \qquad\text{so}\qquad
-# \rho(e) := -\log \mathbb{E}_\tau \exp(-\tau |e/\beta|^\alpha) = \kappa \log\bigl(1 + |e/\beta|^\alpha\bigr). $$
+# $$ \mathbb{E}_\tau \exp(-\tau |u|^\alpha) = \bigl(1 + |u|^\alpha\bigr)^{-\kappa}, $$
+#
+# so that
+#
+# $$ \rho(e) := -\log \mathbb{E}_\tau \exp(-\tau |e/\beta|^\alpha) = \kappa \log\bigl(1 + |e/\beta|^\alpha\bigr). $$
 #
 # *Proof.* With $w = |u|^\alpha$, substitute $s = (1 + w)\tau$ in
 # $\int_0^\infty \exp(-\tau w)\, \tau^{\kappa - 1} \exp(-\tau)\, d\tau / \Gamma(\kappa)$. It becomes
@@ -242,8 +245,9 @@ save(fig, "fig01b_bandwidth_averaging")
 # $\exp(-\rho(e)) = (1 + |e/\beta|^\alpha)^{-\kappa}$ is integrable if and only if $\kappa\alpha > 1$, and then
 #
 # $$ p(e) = \frac{(1 + |e/\beta|^\alpha)^{-\kappa}}{Z}, \qquad
-# Z = \frac{2\beta}{\alpha}\, B\!\Bigl(\frac1\alpha,\, \kappa - \frac1\alpha\Bigr); \qquad
-# \kappa = 1:\quad Z = \frac{2\pi\beta}{\alpha\,\sin(\pi/\alpha)}. $$
+# Z = \frac{2\beta}{\alpha}\, B\!\Bigl(\frac1\alpha,\, \kappa - \frac1\alpha\Bigr). $$
+#
+# For $\kappa = 1$ this is $Z = \frac{2\pi\beta}{\alpha\,\sin(\pi/\alpha)}$.
 #
 # *Proof.* By symmetry and $t = (e/\beta)^\alpha$, for which $de = \frac{\beta}{\alpha} t^{1/\alpha - 1} dt$,
 #

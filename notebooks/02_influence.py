@@ -542,8 +542,8 @@ for distance in (100.0, 1000.0):
 #
 # Next, [03_adaptation](03_adaptation.ipynb): what happens to shape and scale themselves.
 #
-# Below, shape, scale and tail weight can be moved, and data can be dragged, beside the other losses
-# (in Jupyter and in the book; a code host's preview does not run it).
+# Below, shape, scale, tail weight and a fraction of outliers can be moved, and data can be dragged, beside the other
+# losses (in Jupyter and in the book; a code host's preview does not run it).
 
 # %%
 from IPython.display import HTML

@@ -61,10 +61,12 @@ ORANGE, BLUE = figures.COLORS["alcl"], figures.COLORS["mse"]
 # $v = |u|^\alpha/(1 + |u|^\alpha)$, $a = 1/\alpha$, $b = \kappa - 1/\alpha$ and the digamma function $\psi_0$,
 # Theorem L11 (appendix A2) gives
 #
-# $$ s_\mu = \psi(e) = \frac{\kappa\alpha\, v}{e}, \qquad
-#    s_{\log\beta} = \kappa\alpha\, v - 1, \qquad
-#    s_\alpha = -\kappa\, v \log|u| + \frac{\psi_0(a+1) - \psi_0(b)}{\alpha^2}, \qquad
-#    s_\kappa = -\log(1 + |u|^\alpha) + \psi_0(\kappa) - \psi_0(b). $$
+# $$ \begin{aligned}
+#    s_\mu &= \psi(e) = \frac{\kappa\alpha\, v}{e}, &
+#    s_\alpha &= -\kappa\, v \log|u| + \frac{\psi_0(a+1) - \psi_0(b)}{\alpha^2}, \\
+#    s_{\log\beta} &= \kappa\alpha\, v - 1, &
+#    s_\kappa &= -\log(1 + |u|^\alpha) + \psi_0(\kappa) - \psi_0(b).
+#    \end{aligned} $$
 #
 # The location $\mu$ stands for a network's output.
 #

@@ -146,8 +146,8 @@ assert torch.equal(whole, batches)
 # $T$ is its first coordinate. Since $1 + (t^2 + w^2)/\nu = (1 + t^2/\nu)\,(1 + w^2/(\nu + t^2))$, the substitution
 # $w = \sqrt{\nu + t^2}\, z$ gives
 #
-# $$ \int f(t, w)\, dw = \frac{\sqrt{\nu}}{2\pi}\Bigl(1 + \frac{t^2}{\nu}\Bigr)^{-\nu/2 - 1 + 1/2}
-# \int (1 + z^2)^{-\nu/2 - 1} dz \;\propto\; \Bigl(1 + \frac{t^2}{\nu}\Bigr)^{-(\nu + 1)/2}, $$
+# $$ \int f(t, w)\, dw = \frac{\sqrt{\nu}}{2\pi}\Bigl(1 + \frac{t^2}{\nu}\Bigr)^{-(\nu + 1)/2}
+# \!\int (1 + z^2)^{-\nu/2 - 1} dz \;\propto\; \Bigl(1 + \frac{t^2}{\nu}\Bigr)^{-(\nu + 1)/2}, $$
 #
 # which is the density of $t_\nu$; both integrate to one, so the constants agree. $\blacksquare$
 #

@@ -69,11 +69,11 @@ from alcl.experiments import protocol, reconstruction
 from alcl.experiments.datasets import load_dataset
 from alcl.experiments.evaluation import in_batches, psnr
 from alcl.experiments.models import make_model
-from alcl.experiments.protocol import MEASURES
-from alcl.experiments.reconstruction import METHODS, NEIGHBOURS, make_task, method_run, stream
+from alcl.experiments.reconstruction import make_task, method_run, stream
 from alcl.experiments.training import fit
 from alcl.losses import optimizer_groups
 from alcl.paper import figures
+from alcl.paper.chosen_runs import choose_runs
 from alcl.paper.notebook import begin
 from alcl.paper.parameters import records_dir, refusal
 
@@ -81,61 +81,21 @@ save = begin("05_training", ["dataset", "level", "seed", "epochs", "methods", "j
 if losses is not None:
     load_losses(losses)  # each is a method of its name
 
-# %% [markdown]
-# Which runs? Everything is settled, and refused if it is illegal, before anything is trained. The correntropy loss
-# (GCL) has no settings of its own: they come from the recorded tuning runs of this condition, where the records hold
-# them all.
-#
-# > **Our choice.** *(05-A, tuning GCL)* "Optimally tuned" is read as: the best of 24 settings (four shapes, six
-# > scales) on *clean* validation images, separately for each measure and each condition. No user has clean images; this
-# > is in GCL's favour. Where the tuning runs are not recorded, the declared setting $\alpha = 2$, $\beta = 0.5$ is used
-# > and marked "untuned". ALCL has one setting everywhere.
-
-# %%
-variants = [name for name in METHODS if name.startswith("alcl_") and name != "alcl_kappa"]  # notebook 10
-variants += NEIGHBOURS  # has them
-usual = [name for name in figures.COLORS if name in (*METHODS, "gcl") and name not in variants]
-if not isinstance(methods, (str, list, tuple)):
-    raise ValueError(f"methods must be 'all', or names of methods, as a list or separated by commas; got {methods!r}")
-asked = methods.split(",") if isinstance(methods, str) else list(methods)
-asked = usual if asked == ["all"] else ["mse", *(name.strip() for name in asked), "alcl"]
-if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
-    raise ValueError(f"jobs must be a whole number of at least 1; got {jobs!r}")
-
+# %% tags=["hide-input"]
 folder = records_dir(studies=[protocol.DEVELOPMENT])
-tuning = protocol.study_store(folder, dataset).read()
-try:
-    best_by = {measure: protocol.oracle(tuning, dataset, level, measure) for measure in MEASURES}
-    tuned = {f"GCL (best {'PSNR' if measure == 'psnr' else measure})": best for measure, best in best_by.items()}
-    best, *others = tuned.values()
-    if all(setting == best for setting in others):  # one setting is best by every measure
-        tuned = {"GCL (tuned)": best}
-except LookupError:
-    tuned = {"GCL (untuned)": {"alpha": 2.0, "beta": 0.5}}
-
-# %%
-runs, labels, looks = {}, {}, {}
-for name in dict.fromkeys(asked):
-    for label, setting in (tuned if name == "gcl" else {figures.LABELS.get(name, name): {}}).items():
-        run = method_run(name, dataset, level, seed, epochs=epochs, **setting)
-        key = name if name not in runs else label
-        runs[key], labels[key], looks[key] = run, label, figures.style(name) | {"label": label}
-        if label == "GCL (best accuracy)":  # two curves of one method: the other one has GCL's colour
-            looks[key] |= {"color": "#4B2E83", "linestyle": (0, (4, 1.5))}
+chosen = choose_runs(dataset, level, seed, epochs, methods, jobs, records=protocol.study_store(folder, dataset).read())
+runs, labels, looks = chosen.runs, chosen.labels, chosen.looks
 tasks = {targets: make_task(method_run("mse", dataset, level, seed, epochs=epochs, targets=targets))
          for targets in {run.targets for run in runs.values()}}  # fmt: skip
 task = tasks["noisy"]
-print(f"{dataset} at level {level}, seed {seed}: {len(runs)} runs of {runs['alcl'].epochs} epochs")
-
-# %%
 unsaved = refusal("05_training")  # then `save` does nothing
-print("Figures and the table are", f"shown only: {unsaved}" if unsaved else "saved.")
-used = [] if "GCL (untuned)" in tuned else [run.digest for run in protocol.tuning_runs(dataset, level)]
 origin = {
     "parameters": {"dataset": dataset, "level": level, "seed": seed, "epochs": epochs, "methods": methods},
-    "records": {dataset: used} if used else {},
+    "records": {dataset: chosen.used} if chosen.used else {},
     "data": {dataset: load_dataset(dataset).checksum},
 }
+print(f"{dataset} at level {level}, seed {seed}: {len(runs)} runs of {runs['alcl'].epochs} epochs")
+print("Figures and the table are", f"shown only: {unsaved}" if unsaved else "saved.")
 
 # %% [markdown]
 # ## 1 · The task
@@ -316,6 +276,11 @@ print(f"starts at alpha = {start.alpha.item():.1f}, beta = {start.beta.item():.1
 # belong to the seed, not to the method. One method differs in its targets: *clean targets* is squared error trained
 # on clean targets, a reference for what this network could reconstruct. (Not for the probe, whose codes come from noisy
 # images for every method.)
+#
+# > **Our choice.** *(05-A, tuning GCL)* "Optimally tuned" is read as: the best of 24 settings (four shapes, six
+# > scales) on *clean* validation images, separately for each measure and each condition. No user has clean images; this
+# > is in GCL's favour. Where the tuning runs are not recorded, the declared setting $\alpha = 2$, $\beta = 0.5$ is used
+# > and marked "untuned". ALCL has one setting everywhere.
 
 # %%
 work = (joblib.delayed(carrying(fit_watched))(run, tasks[run.targets]) for run in runs.values())

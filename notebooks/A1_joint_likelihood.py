@@ -67,8 +67,9 @@ ORANGE, BLUE, GREY = figures.COLORS["alcl"], figures.COLORS["mse"], "#6B6B6B"
 # Notation is that of [notebook 03](03_adaptation.ipynb): $u = e/\beta$, $v = |u|^\alpha/(1 + |u|^\alpha)$,
 # $s = \log\beta$, $\rho(e) = \kappa\log(1 + |u|^\alpha)$, and the loss is the mean of $-\log p$,
 #
-# $$ L = \frac1n\sum_i \kappa\,\mathrm{softplus}\bigl(\alpha(\log|e_i| - s)\bigr) + s + \log Z(\alpha, 1), \qquad
-#    Z(\alpha, 1) = \tfrac2\alpha\,\mathrm{B}\bigl(\tfrac1\alpha,\, \kappa - \tfrac1\alpha\bigr). $$
+# $$ L = \frac1n\sum_i \kappa\,\mathrm{softplus}\bigl(\alpha(\log|e_i| - s)\bigr) + s + \log Z(\alpha, 1), $$
+#
+# $$ Z(\alpha, 1) = \tfrac2\alpha\,\mathrm{B}\bigl(\tfrac1\alpha,\, \kappa - \tfrac1\alpha\bigr). $$
 #
 # Below it is written in logarithms of residuals, so that residuals may be as large or small as one likes, and in $t =
 # \log(\alpha - \frac1\kappa)$, so that every value of $t$ is legal.
@@ -356,8 +357,9 @@ assert np.allclose(table.iloc[-1, 1:4] / fisher, 1, atol=0.5)  # 20 samples: rel
 #
 # Write $w = \mu + i\beta$, a point of the upper half-plane, one for each location and scale. Then
 #
-# $$ B_x(w) = \log\frac{|x - w|^2}{\beta} \qquad\text{and}\qquad
-#    L(w) = \kappa\,E\,B_x(w) + (\kappa - 1)\,(-\log\beta) + \log Z(2, 1), $$
+# $$ B_x(w) = \log\frac{|x - w|^2}{\beta}, $$
+#
+# $$ L(w) = \kappa\,E\,B_x(w) + (\kappa - 1)\,(-\log\beta) + \log Z(2, 1), $$
 #
 # because $\kappa\log(1 + |x - \mu|^2/\beta^2) + \log\beta$ is $\kappa\log\frac{|x - w|^2}{\beta} + (1 -
 # \kappa)\log\beta$. In the half-plane model of the hyperbolic plane $B_x$ is the Busemann function of the boundary

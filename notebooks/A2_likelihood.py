@@ -67,10 +67,12 @@ save = begin("A2_likelihood", ["seed"], dtype=torch.float64)
 # brings in a factor $\tau^{1/\alpha}$, which lifts the Gamma exponent from $\kappa - 1/\alpha - 1$ to
 # $\kappa - 1$:
 #
-# $$ \frac{\alpha}{2\beta\,\Gamma(\frac1\alpha)\,\Gamma(\kappa - \frac1\alpha)}
-# \int_0^\infty \tau^{\kappa - 1} \exp\bigl(-\tau(1 + |u|^\alpha)\bigr)\, d\tau
-# = \frac{\alpha}{2\beta}\,\frac{\Gamma(\kappa)}{\Gamma(\frac1\alpha)\,\Gamma(\kappa - \frac1\alpha)}\,
-# (1 + |u|^\alpha)^{-\kappa} = p(e). \qquad\blacksquare $$
+# $$ \begin{aligned}
+# & \frac{\alpha}{2\beta\,\Gamma(\frac1\alpha)\,\Gamma(\kappa - \frac1\alpha)}
+# \int_0^\infty \tau^{\kappa - 1} \exp\bigl(-\tau(1 + |u|^\alpha)\bigr)\, d\tau \\
+# &\quad = \frac{\alpha}{2\beta}\,\frac{\Gamma(\kappa)}{\Gamma(\frac1\alpha)\,\Gamma(\kappa - \frac1\alpha)}\,
+# (1 + |u|^\alpha)^{-\kappa} = p(e). \qquad\blacksquare
+# \end{aligned} $$
 #
 # So the model is noise of one shape whose *precision* $\tau$ *varies* from residual to residual: small $\tau$,
 # strong noise. With $\alpha = 2$ it is Gaussian noise with a random variance, the classical construction of
@@ -404,8 +406,9 @@ assert np.allclose(1e8 * log_correntropy(x, 2.0, 1e4).numpy(), e**2, rtol=1e-6)
 #
 # $$ s_\mu = \frac{\kappa\alpha\,v}{e}, \qquad
 # s_\beta = \frac{\kappa\alpha v - 1}{\beta}, \qquad
-# s_\alpha = -\kappa v\log|u| + a^2[\psi_0(a + 1) - \psi_0(b)], \qquad
-# s_\kappa = \log(1 - v) + \psi_0(\kappa) - \psi_0(b). $$
+# s_\alpha = -\kappa v\log|u| + a^2[\psi_0(a + 1) - \psi_0(b)], $$
+#
+# $$ s_\kappa = \log(1 - v) + \psi_0(\kappa) - \psi_0(b). $$
 #
 # (b) With $D = \psi_0(a + 1) - \psi_0(b)$, one residual carries the information
 #
@@ -417,8 +420,9 @@ assert np.allclose(1e8 * log_correntropy(x, 2.0, 1e4).numpy(), e**2, rtol=1e-6)
 # I_{\kappa\kappa} = \psi_1(b) - \psi_1(\kappa), $$
 #
 # $$ I_{\alpha\beta} = -\frac{a\,(bD + \kappa)}{\beta(\kappa + 1)}, \qquad
-# I_{\alpha\kappa} = a^2\Bigl[\psi_1(b) + \frac{D}{\kappa}\Bigr], \qquad
-# I_{\alpha\alpha} = \frac{a^3}{\kappa + 1}\Bigl[bD^2 + 2\kappa D +
+# I_{\alpha\kappa} = a^2\Bigl[\psi_1(b) + \frac{D}{\kappa}\Bigr], $$
+#
+# $$ I_{\alpha\alpha} = \frac{a^3}{\kappa + 1}\Bigl[bD^2 + 2\kappa D +
 # \kappa(a + 1)\bigl(\psi_1(a + 1) + \psi_1(b)\bigr)\Bigr], $$
 #
 # and the matrix of $(\alpha, \beta, \kappa)$ is nonsingular. For $\alpha \le \frac12$, $I_{\mu\mu} = \infty$.

@@ -486,8 +486,9 @@ for beta in (0.3, 1.0, 3.0, 10.0):
 # is the time it takes.
 #
 # $$ T_{\rm ALCL} = \frac{1}{\kappa\alpha}\left[\beta^\alpha\,\frac{d^{2-\alpha} - \delta^{2-\alpha}}{2 - \alpha} +
-#    \frac{d^2 - \delta^2}{2}\right] \sim \frac{d^2}{2\kappa\alpha}, \qquad
-#    T_{\rm GCL} = \frac{\beta^2}{\alpha^2}
+#    \frac{d^2 - \delta^2}{2}\right] \sim \frac{d^2}{2\kappa\alpha}, $$
+#
+# $$ T_{\rm GCL} = \frac{\beta^2}{\alpha^2}
 #    \int_{(\delta/\beta)^\alpha}^{(d/\beta)^\alpha} w^{\frac2\alpha - 2}\, e^w\, dw. $$
 #
 # So ALCL returns from distance $d$ in time of order $d^2$, with a constant that depends on *neither the scale nor

@@ -30,6 +30,7 @@ nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
 default_role = "py:obj"
+toc_object_entries_show_parents = "hide"  # a class's name before each of its methods does not fit the margin
 autodoc_preserve_defaults = True  # a default of the machine that builds is nobody else's
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

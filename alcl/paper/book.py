@@ -2,8 +2,9 @@
 
 Notebooks stay what they are; all that the book adds is found while it reads them. Theorems become targets, and every
 mention of one, of a notebook, of a section or of an entry of references.bib becomes a link (`Index.links`). A theorem
-names its check and its tests, and a check its theorem. Cells are folded by what they do (`folded`). Figures get their
-titles as alternative text (`alternative_texts`). Docstrings are turned into what Sphinx reads (`tidy_docstring`).
+names its check and its tests, and a check its theorem. Code that names a public part of the library leads to it
+(`names_of_code`). Cells are folded by what they do (`alcl.paper.folds`). Figures get their titles as alternative text
+(`alternative_texts`). Docstrings are turned into what Sphinx reads (`tidy_docstring`).
 """
 
 from __future__ import annotations
@@ -16,21 +17,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .folds import CHECK, fold
 from .theorems import Theorem, find_theorems, notebook_sources
 
-__all__ = ["Index", "alternative_texts", "folded", "make_index", "setup", "tidy_docstring"]
+__all__ = ["Index", "alternative_texts", "make_index", "names_of_code", "setup", "tidy_docstring"]
 
 ROOT = Path(__file__).resolve().parents[2]
 _ID = r"[A-Z]\d+"
-_LIST = r"(?:,? (?:and|or|to) |, )"
+_LIST = r"(?:,? (?:and|or|to) |, (?:limited by )?)"
 _THEOREMS = re.compile(rf"\bTheorems? {_ID}(?:{_LIST}{_ID})*\b")
 _NOTEBOOKS = re.compile(r"\b[Nn]otebooks? \d\d\b(?:,? Section (\d+)|(?:(?:,? (?:and|or|to) |, )\d\d\b)*)")
 _APPENDIX = re.compile(r"\b[Aa]ppendi(?:x|ces) A\d\b(?:,? Section (\d+)|(?:(?:,? (?:and|or|to) |, )A\d\b)*)")
+_NAMES = re.compile(r"\b(\d\d|A\d)_[a-z_]+\b")
 _SECTION = re.compile(r"\bSections? (\d+)\b(?: of (?:appendix|notebook) (A\d|\d\d)\b)?")
 #: Theorems that are named without the word. A1 to A9 are appendices too, L1 and L2 norms.
 _BARE = re.compile(r"(?<![\w.])(?!A\d|L[12]\b)[A-Z]\d+\b(?![\w.]\w)")
 _STATED = re.compile(rf"Theorem ({_ID})\b")
-_CHECK = re.compile(r"^\s*# check: *(.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,9 @@ class Index:
                     if target := self.pages.get(each[0]):
                         start = match.start() + (each.start() if len(names) > 1 else 0)
                         found.append(Link(start, match.start() + each.end(), target))
+        for match in _NAMES.finditer(text):
+            if self.pages.get(match[1]) == match[0]:
+                found.append(Link(*match.span(), match[0]))
         for match in _BARE.finditer(text):
             found += self._theorem(match[0], *match.span())
         for pattern, key in self.works:
@@ -124,28 +129,6 @@ def _works(bib: str) -> list[tuple[re.Pattern[str], str]]:
 # ------------------------------------------------------------ cells
 
 
-def folded(source: str) -> tuple[str, str] | None:
-    """(tag, what the fold says) for a code cell that is machinery; None for one that is the method, and stays open.
-
-    Imports, executed checks and the drawing and saving of figures and tables are folded. Outputs are always seen.
-    """
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:  # a magic of IPython
-        return None
-    called = {node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-              for node in ast.walk(tree) if isinstance(node, ast.Call)}  # fmt: skip
-    if _CHECK.search(source):
-        return "hide-input", "the check"
-    if {"save", "save_table"} & called:
-        return "hide-input", "how it is drawn" if "save" in called else "how the table is made"
-    if any(isinstance(node, ast.Assert) for node in tree.body):
-        return "hide-input", "the check"
-    if tree.body and isinstance(tree.body[0], ast.Import | ast.ImportFrom):
-        return "hide-input", "the imports"
-    return None
-
-
 def alternative_texts(notebook: Mapping[str, Any]) -> list[str]:
     """For every picture among a notebook's outputs, in order, what says it in words: the titles that `manifest.save`
     recorded with it; else those that its cell's source spells out; else the section that it stands in."""
@@ -164,14 +147,21 @@ def alternative_texts(notebook: Mapping[str, Any]) -> list[str]:
 
 
 def _prepared(notebook: dict[str, Any]) -> dict[str, Any]:
-    """The notebook with tags that fold its machinery."""
+    """The notebook with tags that fold its machinery; two folds of imports, one after the other, are one."""
+    kept: list[dict[str, Any]] = []
+    last = None
     for cell in notebook["cells"]:
-        fold = folded("".join(cell["source"])) if cell["cell_type"] == "code" else None
-        if fold:
-            cell["metadata"]["tags"] = [*cell["metadata"].get("tags", []), fold[0]]
-            prompts = {"code_prompt_show": f"Show {fold[1]}", "code_prompt_hide": f"Hide {fold[1]}"}
-            cell["metadata"]["mystnb"] = prompts
-    return notebook
+        what = fold(cell)
+        if what == last == "the imports" and not kept[-1].get("outputs"):
+            kept[-1]["source"] = "".join([*kept[-1]["source"], "\n\n", *cell["source"]])
+            kept[-1]["outputs"] = cell.get("outputs", [])
+            continue
+        kept.append(cell)
+        last = what
+        if what:
+            cell["metadata"]["tags"] = [*cell["metadata"].get("tags", []), "hide-input"]
+            cell["metadata"]["mystnb"] = {"code_prompt_show": f"Show {what}", "code_prompt_hide": f"Hide {what}"}
+    return notebook | {"cells": kept}
 
 
 # ------------------------------------------------------------ docstrings
@@ -229,16 +219,51 @@ def _escaped(line: str) -> str:
     return "".join(parts)
 
 
+# ------------------------------------------------------------ the library's names
+
+
+def names_of_code(objects: Mapping[str, str], exported: Sequence[str] = ()) -> dict[str, str]:
+    """{what a piece of code may say: the dotted name that it means}, without what could mean two things.
+
+    objects: dotted name -> its kind, as Sphinx says it ("class", "function", "method", "module" and others). exported:
+    names that `alcl` itself has. A name may be cut at any dot, but a word alone must be a class's or have an underscore
+    or call brackets: `psi` in a sentence is a symbol, `psi()` a function. A module may be given as its file.
+    """
+    meant: dict[str, set[str]] = {}
+    for name, kind in objects.items():
+        parts = name.split(".")
+        cuts = {".".join(parts[i:]) for i in range(len(parts) - 1)}
+        if kind == "module":
+            cuts = {name, name.replace(".", "/") + ".py"}
+        elif kind in ("class", "exception", "function"):
+            cuts.add(f"{parts[-1]}()")
+            if kind != "function" or "_" in parts[-1].strip("_"):
+                cuts.add(parts[-1])
+            if parts[-1] in exported:
+                cuts.add(f"alcl.{parts[-1]}")
+        for cut in cuts:
+            meant.setdefault(cut, set()).add(name)
+    return {cut: names.pop() for cut, names in meant.items() if len(names) == 1}
+
+
+def _name_in(code: str, names: Mapping[str, str]) -> str | None:
+    """The dotted name that a piece of code means: `ALCLoss(alpha=2)` is the class, with or without its arguments."""
+    bare = re.sub(r"\(.*\)$", "", code.strip(), flags=re.DOTALL)
+    return names.get(bare) or (names.get(f"{bare}()") if bare != code.strip() else None)
+
+
 # ------------------------------------------------------------ pages that are read from elsewhere
 
 
 def _module_links(text: str, up: str = "") -> str:
-    """Links to files of the package lead to the pages of the library; those to README.md to the front page."""
+    """Links to files of the package lead to the pages of the library, by names that fit a table; those to README.md to
+    the front page."""
 
     def page(match: re.Match[str]) -> str:
         parts = match[1].split("/")
         return f"]({up}book/alcl.{parts[0]}.md)"
 
+    text = re.sub(r"\[`alcl/(?:\w+/)*(\w+\.py)`\](?=\(\.\./alcl/)", r"[`\1`]", text)
     text = re.sub(r"\]\(\.\./alcl/([\w/]+)\.py\)", page, text)
     return text.replace("](../README.md)", f"]({up}index.md)")
 
@@ -262,7 +287,7 @@ def _tests_of(theorems: Sequence[Theorem]) -> str:
     for theorem in theorems:
         title = theorem.title.replace("|", "\\|")
         tests = [guard.partition("::")[::2] for guard in theorem.guards]
-        links = ", ".join(f"[{name}](#{_test_id(name)})" for _, name in tests)
+        links = ", ".join(f"[{_spoken(name)}](#{_test_id(name)})" for _, name in tests)
         rows.append(f"| Theorem {theorem.id} | {title} | [{theorem.notebook}]({theorem.notebook}.ipynb) | {links} |")
         for file, name in tests:
             code = functions[file, name]
@@ -282,6 +307,11 @@ def _first_line(node: ast.FunctionDef) -> int:
     return min([node.lineno, *(each.lineno for each in node.decorator_list)])
 
 
+def _spoken(name: str) -> str:
+    """A test's name as words, which a table can break: test_I2_rate_of_the_return is "rate of the return"."""
+    return re.sub(rf"^test_(?:{_ID}_)*", "", name).replace("_", " ")
+
+
 def _test_id(name: str) -> str:
     return name.lower().replace("_", "-")
 
@@ -295,8 +325,17 @@ def setup(app: Any) -> dict[str, Any]:
     app.connect("source-read", _read)
     app.connect("doctree-read", _mark)
     app.connect("doctree-resolved", _link)
+    app.connect("html-page-context", _edit_the_source, priority=900)  # after the theme has made its buttons
     app.connect("autodoc-process-docstring", _docstring, priority=400)  # before napoleon
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _edit_the_source(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """A notebook is edited as its .py; the .ipynb is made from it."""
+    for each in context.get("header_buttons", []):
+        for button in each.get("buttons", [each]):
+            if button.get("label") == "source-edit-button":
+                button["url"] = re.sub(r"\.ipynb$", ".py", button["url"])
 
 
 def _docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
@@ -340,7 +379,7 @@ def _mark(app: Any, doctree: Any) -> None:
         names = [
             name
             for block in cell.findall(nodes.literal_block)
-            for line in _CHECK.findall(block.astext())
+            for line in CHECK.findall(block.astext())
             for name in re.findall(rf"\b{_ID}\b", line)
         ]
         cell["ids"] += [f"check-{name}" for name in names]
@@ -419,13 +458,38 @@ def _link(app: Any, doctree: Any, page: str) -> None:
             last = link.end
         new.append(nodes.Text(text[last:]))
         node.parent.replace(node, [each for each in new if each.astext()])
+    import alcl
+
+    objects = app.env.get_domain("py").objects
+    names = names_of_code({name: each.objtype for name, each in objects.items()}, alcl.__all__)
+    guards = {guard.partition("::")[2] for theorem in index.theorems.values() for guard in theorem.guards}
+    for node in list(doctree.findall(nodes.literal)):
+        parent = node.parent
+        while parent is not None and not isinstance(parent, nodes.reference | nodes.title):
+            parent = parent.parent
+        if parent is not None:
+            continue
+        reference = None
+        if name := _name_in(node.astext(), names):
+            base = app.builder.get_relative_uri(page, objects[name].docname)
+            reference = _reference(nodes, "", f"{base}#{objects[name].node_id}", name)
+        elif (test := node.astext().rpartition("::")[2]) in guards:
+            base = app.builder.get_relative_uri(page, "book/theorems")
+            reference = _reference(nodes, "", f"{base}#{_test_id(test)}")
+        if reference is not None:
+            node.parent.replace(node, reference)
+            reference += node
     for node in doctree.findall(nodes.raw):
         if node.get("format") == "html" and "<table" in node.astext():
             html = re.sub(r"<th></th>", "<td></td>", node.astext())
+            # Alone in a cell, L1 may be a norm and A2 an appendix, but not in a table of theorems.
+            bare = index.theorems if re.search(r"<th>(id|theorem)</th>", html) else {}
 
-            def linked(match: re.Match[str]) -> str:
+            def linked(match: re.Match[str], bare: Mapping[str, Theorem] = bare) -> str:
                 text, out, last = match[0], [], 0
-                for link in index.links(text, page):
+                known = index.theorems[text].notebook if text in bare else None
+                own = [Link(0, len(text), known, f"theorem-{text}")] if known else index.links(text, page)
+                for link in own:
                     out += [text[last : link.start], f'<a href="{uri(link)}">{text[link.start : link.end]}</a>']
                     last = link.end
                 return "".join([*out, text[last:]])

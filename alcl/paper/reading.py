@@ -3,8 +3,11 @@
     python -m alcl.paper.reading      a row a notebook, in Markdown
 
 A word is anything between spaces in a Markdown cell that holds a letter or a digit, a piece of a formula included. A
-line of code is one that is neither empty nor a comment. `WORDS_PER_MINUTE` and `LINES_PER_MINUTE` are the pace of a
-careful reader of theorems, proofs and code: half that of a reader of plain text.
+line of code is one that is neither empty nor a comment. Lines of cells that the book folds (`alcl.paper.folds`:
+parameters, imports, executed checks, the drawing and saving of figures and tables) stand in a column of their own and
+take no minutes: who reads for the method reads past them, and who reads them all needs the minutes of that column more.
+`WORDS_PER_MINUTE` and `LINES_PER_MINUTE` are the pace of a careful reader of theorems, proofs and code: half that of a
+reader of plain text.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .folds import fold
 from .theorems import notebook_sources
 
 __all__ = ["LINES_PER_MINUTE", "WORDS_PER_MINUTE", "Reading", "reading", "reading_markdown"]
@@ -28,11 +32,12 @@ MAIN_LINE = [f"{number:02d}" for number in range(8)]  # 00 to 07: from the loss 
 
 @dataclass(frozen=True)
 class Reading:
-    """What one notebook, or several together, asks of a reader."""
+    """What one notebook, or several together, asks of a reader: `lines` of open code, and `folded` ones."""
 
     name: str
     words: int
     lines: int
+    folded: int = 0
 
     @property
     def minutes(self) -> float:
@@ -50,24 +55,28 @@ def reading(root: str | Path) -> list[Reading]:
     for path in notebook_sources(root):
         cells = jupytext.read(path).cells
         prose = [cell.source for cell in cells if cell.cell_type == "markdown"]
-        code = [line.strip() for cell in cells if cell.cell_type == "code" for line in cell.source.splitlines()]
+        counts = {False: 0, True: 0}
+        for cell in cells:
+            if cell.cell_type == "code":
+                lines = [line for line in cell.source.splitlines() if re.match(r"\s*[^\s#]", line)]
+                counts[fold(cell) is not None] += len(lines)
         words = sum(bool(re.search(r"[^\W_]", word)) for text in prose for word in text.split())
-        found.append(Reading(path.stem, words, sum(bool(line) and not line.startswith("#") for line in code)))
+        found.append(Reading(path.stem, words, counts[False], counts[True]))
     return found
 
 
 def together(name: str, parts: Iterable[Reading]) -> Reading:
     """The sum of several."""
     parts = list(parts)
-    return Reading(name, sum(part.words for part in parts), sum(part.lines for part in parts))
+    return Reading(name, *(sum(getattr(part, what) for part in parts) for what in ("words", "lines", "folded")))
 
 
 def reading_markdown(found: Sequence[Reading]) -> str:
     """A Markdown table: a row a notebook, then the main line (00 to 07) and everything."""
     main = together("**00 to 07**", [part for part in found if part.name[:2] in MAIN_LINE])
     rows = [*found, main, together("**all**", found)]
-    lines = ["| notebook | words | lines of code | minutes |", "|---|---|---|---|"]
-    lines += [f"| {row.name} | {row.words:,} | {row.lines:,} | {row.minutes:.0f} |" for row in rows]
+    lines = ["| notebook | words | lines of code | folded | minutes |", "|---|---|---|---|---|"]
+    lines += [f"| {row.name} | {row.words:,} | {row.lines:,} | {row.folded:,} | {row.minutes:.0f} |" for row in rows]
     return "\n".join(lines) + "\n"
 
 

@@ -141,8 +141,8 @@ def headline(frame: pd.DataFrame) -> str:
             for cell in cells
         ),
         "",
-        f"Cells with all {len(SEEDS)} seeds of all three methods: {len(cells)} of {len(BENCHMARK) * len(LEVELS)}. By "
-        "the side of zero on which the interval lies, ALCL is in these cells",
+        f"Conditions with all {len(SEEDS)} seeds of all three methods: {len(cells)} of {len(BENCHMARK) * len(LEVELS)}. "
+        "By the side of zero on which the interval lies, ALCL is in these conditions",
         "",
         *(
             f"- against {name}: in accuracy {count('accuracy', rival)}; in PSNR {count('psnr', rival)}."
@@ -177,8 +177,8 @@ def repaired(frame: pd.DataFrame) -> str:
         return ""
     return (
         "- Share of the damage repaired, 0 being MSE and 1 MSE trained on clean targets (a reference, no bound), in "
-        f"the {len(share)} cells at high and extreme noise: ALCL {found[0]} in accuracy, {found[1]} in PSNR; tuned GCL "
-        f"{found[2]} and {found[3]}."
+        f"the {len(share)} conditions at high and extreme noise: ALCL {found[0]} in accuracy, {found[1]} in PSNR; "
+        f"tuned GCL {found[2]} and {found[3]}."
     )
 
 
@@ -196,8 +196,10 @@ def others(frame: pd.DataFrame) -> str:
             rows.append(f"| {name} | {len(table)} | {' | '.join(counts)} |")
     if not rows:
         return ""
-    lead = "What the abstract does not compare with, in the cells that have all seeds; clean targets are a reference:"
-    head = "| ALCL against | cells | accuracy: ahead, unresolved, behind | PSNR: ahead, unresolved, behind |"
+    lead = (
+        "What the abstract does not compare with, in the conditions that have all seeds; clean targets are a reference:"
+    )
+    head = "| ALCL against | conditions | accuracy: ahead, unresolved, behind | PSNR: ahead, unresolved, behind |"
     return "\n".join(["", lead, "", head, "|---|---|---|---|", *rows])
 
 
@@ -208,7 +210,10 @@ def studies(folder: Path) -> str:
     """
     counts = pd.read_csv(folder / "table10_counts.csv", keep_default_na=False)
     counts = counts[counts["method"].str.startswith(("mse", "gcl", "alcl")) & (counts["study"] != "neighbours")]
-    lines = ["| study | ALCL against | cells | accuracy: ahead, unresolved, behind | PSNR |", "|---|---|---|---|---|"]
+    lines = [
+        "| study | ALCL against | conditions | accuracy: ahead, unresolved, behind | PSNR |",
+        "|---|---|---|---|---|",
+    ]
     for (study, method), part in counts.groupby(["study", "method"], sort=False):
         part = part.set_index("measure")
         sides_ = [", ".join(str(part.loc[m, side]) for side in SIDES) for m in ("accuracy", "psnr")]

@@ -2,13 +2,15 @@
  *
  * Every element of class alcl-explorer is filled, once. The formulas come first and need no browser: ALCLExplorer.losses,
  * .density, .locate, .spoil, .repair; tests/paper/test_explorer.py compares them with the library.
- * A loss is {rho, psi, weight}, functions of a residual e and of p = {alpha, beta, kappa}. Rivals take beta as their
- * scale: Huber's delta, the scales of Cauchy and Welsch. Squared error has none.
+ * A loss is {rho, psi, weight}, functions of a residual e and of p = {alpha, beta, kappa, eps}. Rivals take beta as their
+ * scale: Huber's delta, the scales of Cauchy and Welsch. Squared error has none. rho is 0 at e = 0.
  */
 globalThis.ALCLExplorer = (() => {
   "use strict";
 
   // ---------------------------------------------------------------- formulas
+
+  const REACH = 10; // data, residuals and outliers lie from -REACH to REACH
 
   const LANCZOS = [
     0.99999999999980993, 676.5203681218851, -1259.1392167224028, 771.32342877765313, -176.61502916214059,
@@ -70,7 +72,28 @@ globalThis.ALCLExplorer = (() => {
         return alpha < 2 ? Infinity : alpha === 2 ? (2 * kappa) / beta ** 2 : 0;
       },
     },
+    // ALCL beside a fraction eps of outliers, anywhere in -REACH to REACH: -log of the mixture of the two densities.
+    contaminated_alcl: {
+      rho(e, p) {
+        const own = losses.alcl.rho(e, p), m = atZero(p); // each form keeps its digits where it is used
+        return own < 1 ? -Math.log1p(m.own * Math.expm1(-own)) : -Math.log(m.other + m.own * Math.exp(-own));
+      },
+      psi: (e, p) => (e === 0 ? 0 : belongs(e, p) * losses.alcl.psi(e, p)),
+      weight: (e, p) => belongs(e, p) && belongs(e, p) * losses.alcl.weight(e, p),
+    },
   };
+
+  /** {own, other, log}: the shares of ALCL and of outliers in the mixture's density at 0, and the log of that density. */
+  function atZero(p) {
+    const own = (1 - p.eps) * Math.exp(-logNormalizer(p)), other = p.eps / (2 * REACH);
+    return { own: own / (own + other), other: other / (own + other), log: Math.log(own + other) };
+  }
+
+  /** The probability that a residual is no outlier. */
+  function belongs(e, p) {
+    const m = atZero(p), own = m.own * Math.exp(-losses.alcl.rho(e, p));
+    return own / (own + m.other);
+  }
 
   const logNormalizers = {
     mse: () => 0.5 * Math.log(Math.PI),
@@ -79,14 +102,16 @@ globalThis.ALCLExplorer = (() => {
     cauchy: ({ beta }) => Math.log(Math.PI * beta),
     welsch: () => Infinity, // bounded: exp(-rho) has no integral
     alcl: logNormalizer,
+    contaminated_alcl: (p) => (p.kappa * p.alpha <= 1 ? Infinity : -atZero(p).log),
   };
 
-  /** exp(-rho) / Z; 0 everywhere for a loss that is no likelihood. */
+  /** exp(-rho) / Z, of the mixture (1 - eps) q + eps / (2 REACH); 0 everywhere for a loss that is no likelihood. */
   const density = (name, e, p) => Math.exp(-losses[name].rho(e, p) - logNormalizers[name](p));
 
-  /** The location t that minimizes the sum of rho(x - t): the best of the data and of a grid, then refined. */
+  /** The location t that minimizes the sum of rho(x - t), NaN where rho is constant: the best of the data and of a grid, then refined. */
   function locate(name, x, p) {
     const { rho, psi } = losses[name];
+    if (name === "contaminated_alcl" && p.kappa * p.alpha <= 1) return NaN; // all is contamination
     const sum = (f, t) => x.reduce((total, each) => total + f(each - t, p), 0);
     const low = Math.min(...x), high = Math.max(...x);
     if (low === high) return low;
@@ -245,12 +270,14 @@ globalThis.ALCLExplorer = (() => {
     cauchy: ["Cauchy", "#999933"],
     welsch: ["Welsch", "#CC79A7"],
     alcl: ["ALCL", "#D55E00"],
+    contaminated_alcl: ["ALCL, contaminated", "#8C6BB1"],
   };
   const NAMES = Object.keys(SHOWN);
   const SLIDERS = [
     ["alpha", "shape α", 0.6, 6, 0.05, 1.5],
     ["beta", "scale β", 0.1, 4, 0.05, 1],
     ["kappa", "tail weight κ", 0.4, 4, 0.05, 1],
+    ["eps", "contamination ε", 0.01, 0.6, 0.01, 0.1],
   ];
   const PANELS = [
     ["density", "density p(e)", (name, e, p) => density(name, e, p)],
@@ -258,14 +285,13 @@ globalThis.ALCLExplorer = (() => {
     ["psi", "influence ψ(e)", (name, e, p) => losses[name].psi(e, p)],
     ["weight", "weight ψ(e)/e", (name, e, p) => losses[name].weight(e, p)],
   ];
-  const REACH = 10; // data and residuals are drawn from -REACH to REACH
 
   const STYLE = `
     :host { display: block; font: 15px/1.4 system-ui, sans-serif; color: inherit; margin: 1rem 0; }
     * { box-sizing: border-box; }
     h2 { font-size: 1.05rem; margin: 1.4rem 0 .5rem; }
     p { margin: .4rem 0; }
-    .controls { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: .3rem 1.2rem; }
+    .controls { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: .3rem 1.2rem; }
     label { display: block; }
     label output { float: right; font-variant-numeric: tabular-nums; }
     input[type=range] { width: 100%; accent-color: #D55E00; height: 1.6rem; margin: 0; }
@@ -387,7 +413,7 @@ globalThis.ALCLExplorer = (() => {
     html("h2", { textContent: "Data, and where each loss puts their centre" }, root);
     html("p", { textContent: "Drag a point, or move it with the arrow keys. Delete or a double click takes it away; a " +
       "double click on the line adds one. The darker a point, the more ALCL lets it count." }, root);
-    const [w, h, base] = [host.clientWidth < 560 ? 360 : 640, 150, 52]; // a finger needs as large a point as a mouse
+    const [w, h, base] = [host.clientWidth < 560 ? 360 : 640, 165, 52]; // a finger needs as large a point as a mouse
     const attributes = { viewBox: `0 0 ${w} ${h}`, role: "group", "aria-label": "data points on a line" };
     const field = svg("svg", { ...attributes, "data-field": "" }, html("figure", {}, root));
     const across = (value) => 16 + ((value + REACH) / (2 * REACH)) * (w - 32);
@@ -485,14 +511,15 @@ globalThis.ALCLExplorer = (() => {
         p.kappa * p.alpha <= 1
           ? "κα is at most 1: no density of ALCL exists, and nothing could be learned here."
           : `ALCL's influence is ${p.alpha >= 1 ? "bounded" : "not bounded (α < 1)"} and redescends; its tail index is κα − 1 = ` +
-            `${(p.kappa * p.alpha - 1).toFixed(2)}. Welsch is no likelihood and has no density.`;
+            `${(p.kappa * p.alpha - 1).toFixed(2)}. Beside a fraction ε of outliers, anywhere from −10 to 10, it ` +
+            `falls like 1/|e| to the power ${(p.kappa * p.alpha + 1).toFixed(2)} instead of 1. Welsch is no likelihood and has no density.`;
       const x = points.map((point) => point.value);
       marks.replaceChildren();
       NAMES.forEach((name, i) => {
         const t = locate(name, x, p);
-        cells[name].textContent = t.toFixed(3);
+        cells[name].textContent = Number.isNaN(t) ? "none" : t.toFixed(3);
         cells[name].dataset.value = t;
-        if (!visible.has(name)) return;
+        if (!visible.has(name) || Number.isNaN(t)) return;
         const [label, color] = SHOWN[name];
         svg("line", { x1: across(t), x2: across(t), y1: 12, y2: base + 40 + 13 * i, stroke: color, "stroke-width": 2 }, marks);
         const end = t > REACH - 2;

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import yaml
 
 import alcl
 from alcl.paper import book as reading
@@ -164,6 +165,25 @@ def test_every_public_name_has_an_entry(pages):
     assert [name for name in names if name not in ids] == []
 
 
+def test_every_kind_of_text_links_theorems_notebooks_and_the_library(book):
+    """A sample of each: a sentence, a docstring, a table in Markdown, one that a cell displays."""
+    for page, pattern in {
+        "02_influence.html": r'href="A2_likelihood\.html#theorem-L7">Theorem L7</a>',
+        "book/alcl.influence.html": r'href="\.\./02_influence\.html#theorem-I2">I2</a>',
+        "ledger.html": r'limited by <a [^>]*href="03_adaptation\.html#theorem-A2">A2</a>',
+        "00_start_here.html": r'<td>.*<a [^>]*href="02_influence\.html#theorem-I4">I4</a>',
+        "choices.html": r'href="book/alcl\.losses\.html[^>]*>',
+        "03_adaptation.html": r'href="book/alcl\.losses\.html#alcl\.losses\.ALCLoss"[^>]*><code',
+        "06_benchmark.html": r'href="book/alcl\.experiments\.html#module-alcl\.experiments\.protocol"[^>]*><code',
+    }.items():
+        assert re.search(pattern, (book / page).read_text("utf-8")), page
+    claims = (book / "07_figures.html").read_text("utf-8")  # there L1 is a theorem, elsewhere a norm
+    assert '<th><a href="01_likelihood.html#theorem-L1">L1</a></th>' in claims
+    assert ">L1</th>" in (book / "06_benchmark.html").read_text("utf-8")
+    test = r'<td>.*<a [^>]*href="book/theorems\.html#test-l2-by-gauss-laguerre"><code'
+    assert re.search(test, (book / "00_start_here.html").read_text("utf-8"))
+
+
 def test_machinery_is_folded_and_outputs_are_seen(book):
     text = (book / "02_influence.html").read_text("utf-8")
     assert "Show the check" in text
@@ -197,6 +217,24 @@ def test_the_gates_can_fail(tmp_path):
     assert speechless(pages) == ["a.html: https://x/y.png"]
 
 
+def test_the_workflow_publishes_what_make_book_builds():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text("utf-8"))
+    (job,) = workflow["jobs"].values()
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+    assert commands == ["make book"]
+    assert re.search(r"^book: .*\n.* notebooks build/book$", makefile, re.MULTILINE)
+    used = {step["uses"].partition("@")[0]: step for step in job["steps"] if "uses" in step}
+    assert used["actions/upload-pages-artifact"]["with"]["path"] == "build/book"
+    assert workflow["permissions"] == {"contents": "read", "pages": "write", "id-token": "write"}
+    (given,) = [set(step.get("env", {})) for step in job["steps"] if "run" in step]
+    assert given == set(re.findall(r'environ\.get\("(BOOK_REPOSITORY)"', (ROOT / "notebooks" / "conf.py").read_text()))
+    for page in ("README.md", "notebooks/00_start_here.py"):
+        text = (ROOT / page).read_text("utf-8")
+        assert "make book" in text, page
+        assert ".github/workflows/book.yml" in text, page
+
+
 # ------------------------------------------------------------ the reading of notebooks, without Sphinx
 
 INDEX = reading.Index(
@@ -214,6 +252,9 @@ INDEX = reading.Index(
         ("(Theorems I1, I2 and I10)", {"I1": "theorem-I1", "I2": "theorem-I2", "I10": "theorem-I10"}),
         ("Theorem A6, appendix A4", {"Theorem A6": "theorem-A6", "appendix A4": "A4_adaptation"}),
         ("the L1 norm, Theorem Z9, appendix A9", {}),
+        ("Theorems I1, I2, limited by A6", {"I1": "theorem-I1", "I2": "theorem-I2", "A6": "theorem-A6"}),
+        ("checked in 02_influence, A4_adaptation; 03_nothing",
+         {"A4_adaptation": "A4_adaptation", "02_influence": "02_influence"}),
         ("bounded (I1)", {"I1": "theorem-I1"}),
         ("notebook 03, Section 4", {"notebook 03": "03_adaptation"}),
         ("Notebook 02, Section 2 and notebooks 03 to 05",
@@ -228,19 +269,72 @@ def test_what_prose_names_becomes_a_link(text, targets):
     assert {text[link.start : link.end]: link.fragment or link.page for link in found} == targets
 
 
+def test_what_a_folded_notebook_is():
+    def cell(source, kind="code", **more):
+        return {"cell_type": kind, "source": source, "metadata": more, **({"outputs": []} if kind == "code" else {})}
+
+    cells = [
+        cell("import a"),
+        cell("import b\n\nbegin()"),
+        cell("import c", "markdown"),
+        cell("import d"),
+        cell("x = 1"),
+    ]
+    found = reading._prepared({"cells": cells})["cells"]
+    assert [each["source"] for each in found] == ["import a\n\nimport b\n\nbegin()", "import c", "import d", "x = 1"]
+    assert ["hide-input" in each["metadata"].get("tags", []) for each in found] == [True, False, True, False]
+    assert found[0]["metadata"]["mystnb"]["code_prompt_show"] == "Show the imports"
+
+
+NAMES = reading.names_of_code(
+    {
+        "alcl.losses": "module",
+        "alcl.losses.ALCLoss": "class",
+        "alcl.losses.ALCLoss.rho": "method",
+        "alcl.base.Base.rho": "method",
+        "alcl.influence.psi": "function",
+        "alcl.influence.location_estimate": "function",
+        "alcl.a.twice_here": "function",
+        "alcl.b.twice_here": "function",
+    },
+    ["ALCLoss"],
+)
+
+
 @pytest.mark.parametrize(
-    ("source", "tag"),
+    ("code", "name"),
     [
-        ("import math\n\nx = 1", "hide-input"),
-        ("# check: I1\nassert f()", "hide-input"),
-        ("fig = plot()\nmanifest.save(fig, 'x', notebook='y')", "hide-input"),
-        ("def f(x):\n    assert x\n    return x", None),
-        ("%matplotlib inline", None),
+        ("ALCLoss", "alcl.losses.ALCLoss"),
+        ("ALCLoss(alpha=2)", "alcl.losses.ALCLoss"),
+        ("alcl.ALCLoss", "alcl.losses.ALCLoss"),
+        ("losses.ALCLoss", "alcl.losses.ALCLoss"),
+        ("ALCLoss.rho", "alcl.losses.ALCLoss.rho"),
+        ("rho", None),
+        ("rho()", None),
+        ("psi", None),
+        ("psi()", "alcl.influence.psi"),
+        ("psi(e, 2.0)", "alcl.influence.psi"),
+        ("alcl.influence.psi", "alcl.influence.psi"),
+        ("location_estimate", "alcl.influence.location_estimate"),
+        ("twice_here", None),
+        ("a.twice_here", "alcl.a.twice_here"),
+        ("alcl.losses", "alcl.losses"),
+        ("alcl/losses.py", "alcl.losses"),
+        ("losses", None),
+        ("x = ALCLoss()", None),
     ],
 )
-def test_what_is_folded(source, tag):
-    fold = reading.folded(source)
-    assert (fold and fold[0]) == tag
+def test_what_a_piece_of_code_means(code, name):
+    assert reading._name_in(code, NAMES) == name
+
+
+def test_a_notebook_is_edited_as_its_source():
+    def buttons(*urls):
+        return [{"label": "source-edit-button", "url": url} for url in urls]
+
+    context = {"header_buttons": [*buttons("h/x.md"), {"buttons": buttons("h/02_a.ipynb")}, {"url": "02_a.ipynb"}]}
+    reading._edit_the_source(None, "", "", context, None)
+    assert context["header_buttons"] == [*buttons("h/x.md"), {"buttons": buttons("h/02_a.py")}, {"url": "02_a.ipynb"}]
 
 
 def test_alternative_texts_are_recorded_or_written_titles_or_the_section():

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from alcl import ALCLoss, losses
+from alcl import ALCLoss, ContaminatedALCLoss, losses
 from alcl.influence import location_estimate
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+PARAMETERS = ("alpha", "beta", "kappa", "eps")
 #: axe-core on every page takes minutes; these are one of each kind.
 LOOKED_AT = ("index.html", "06_benchmark.html", "choices.html", "book/alcl.losses.html", "book/bibliography.html",
              "book/explorer.html")  # fmt: skip
@@ -69,6 +70,13 @@ def test_every_page_is_quiet_set_and_fits_a_phone(browser, book):
         problems += [f"{name}: {text!r} is not set" for text in raw]
         errors = page.evaluate("document.querySelectorAll('[data-mjx-error], mjx-merror').length")
         problems += [f"{name}: {errors} formulas with errors"] if errors else []
+        page.set_viewport_size({"width": 1280, "height": 844})
+        wide = page.evaluate(
+            """() => [...document.querySelectorAll("mjx-container[display]")]
+                       .filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.textContent.slice(0, 50))"""
+        )
+        problems += [f"{name}: {text!r} is wider than its column" for text in wide]
+        page.set_viewport_size({"width": 390, "height": 844})
     page.close()
     assert problems == []
     assert formulas > 1500
@@ -105,7 +113,7 @@ def values(page):
     points = page.locator("circle.point").evaluate_all(
         "all => all.map(each => Number(each.getAttribute('aria-valuenow')))"
     )
-    parameters = {name: float(page.locator(f"input[name={name}]").input_value()) for name in ("alpha", "beta", "kappa")}
+    parameters = {name: float(page.locator(f"input[name={name}]").input_value()) for name in PARAMETERS}
     estimates = page.locator("[data-estimate]").evaluate_all(
         "all => all.map(each => [each.dataset.estimate, Number(each.dataset.value), Number(each.textContent)])"
     )
@@ -120,6 +128,7 @@ def agrees_with_the_library(page):
         "cauchy": losses.CauchyLoss(p["beta"]),
         "welsch": losses.GeneralizedCorrentropyLoss(2.0, p["beta"]),
         "alcl": ALCLoss(p["alpha"], p["beta"], p["kappa"], learn=(), normalized=False),
+        "contaminated_alcl": ContaminatedALCLoss(**p, learn=(), density=0.05),
     }
     x = torch.tensor(points, dtype=torch.float64)
     assert [name for name, *_ in estimates] == list(ours)
@@ -144,6 +153,22 @@ def test_sliders_change_the_curves_and_the_estimates(explorer):
     assert before[1] != after[1]
     assert values(explorer)[2] != first
     agrees_with_the_library(explorer)
+    mixture = "[data-panel=psi] [data-curve=contaminated_alcl]"
+    own, beside, shape = explorer.locator("[data-panel=psi] [data-curve=alcl]"), explorer.locator(mixture), []
+    for fraction in ("0.05", "0.4"):
+        explorer.locator("input[name=eps]").fill(fraction)
+        shape.append((own.get_attribute("d"), beside.get_attribute("d"), values(explorer)[2]))
+        agrees_with_the_library(explorer)
+    assert shape[0][0] == shape[1][0]  # the fraction is the mixture's alone
+    assert shape[0][1] != shape[1][1]
+    assert shape[0][2][:-1] == shape[1][2][:-1]
+    assert shape[0][2][-1] != shape[1][2][-1]
+
+
+def test_without_a_density_there_is_no_mixture(explorer):
+    explorer.locator("input[name=kappa]").fill("0.6")
+    assert explorer.locator("[data-estimate=contaminated_alcl]").inner_text() == "none"
+    assert "no density" in explorer.locator("[data-note]").inner_text()
 
 
 def test_points_move_by_mouse_and_keys_come_and_go(explorer):

@@ -146,7 +146,7 @@ def test_the_share_repaired_is_a_range_over_complete_noisy_benchmark_cells():
         for method, value in (values | {"alcl": values["alcl"] + shift}).items()
     ]
     text = readme.repaired(pd.DataFrame(rows))
-    assert "2 cells" in text
+    assert "2 conditions" in text
     assert "ALCL 0.75 to 1.00 in accuracy, 0.75 to 1.00 in PSNR; tuned GCL 0.50 to 0.50 and 0.50 to 0.50." in text
     assert readme.repaired(pd.DataFrame(rows[:0], columns=list(rows[0]))) == ""
 
