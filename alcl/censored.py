@@ -92,6 +92,10 @@ class CensoredALCLoss(ContaminatedALCLoss):
         )  # fmt: skip
         self.limits, self.atom = (lower, upper), float(atom)
 
+    @classmethod
+    def _from_sizes(cls, size: Tensor) -> dict[str, float]:
+        return {}  # the density follows from the limits
+
     def _store_eps(self, eps: float | Tensor, learned: bool) -> None:
         if not self._uncontaminated:
             super()._store_eps(eps, learned)

@@ -86,6 +86,10 @@ class ContaminatedALCLoss(ALCLoss):
         self.density = _positive("density", density)
         self._store_eps(eps, "eps" in learn)
 
+    @classmethod
+    def _from_sizes(cls, size: Tensor) -> dict[str, float]:
+        return {"density": 0.5 / size.max().item()}  # uniform on the range of these residuals
+
     def _store_eps(self, eps: float | Tensor, learned: bool) -> None:
         eps = _parameter("eps", eps, self.parameter_shape)
         if _any(eps >= 1):
