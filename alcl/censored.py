@@ -203,8 +203,8 @@ def _sides(input: Tensor, target: Tensor, limits: tuple[float, float]) -> tuple[
 
 
 def _countable(x: Tensor) -> bool:
-    """Whether elements can be picked out by number: not in a graph, under torch.func, or without memory."""
-    return kernels.numbers_can_be_read() and type(x) in PLAIN and not x.is_meta
+    """Whether elements can be picked out by number: not in a graph, under torch.func, without memory, or 0-d."""
+    return x.ndim > 0 and kernels.numbers_can_be_read() and type(x) in PLAIN and not x.is_meta
 
 
 def _check_limits(limits: Limits) -> tuple[float, float]:

@@ -127,6 +127,15 @@ def test_nothing_at_all_leaves_the_parameters_alone(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("reduction", ["none", "mean"])
+def test_a_single_number_is_a_residual_too(name, reduction):
+    loss = LOSSES[name](reduction=reduction)
+    for target in (0.0, 0.4):
+        number, row = (loss(x, torch.full_like(x, target)) for x in (torch.tensor(0.3), torch.tensor([0.3])))
+        torch.testing.assert_close(number, row.reshape(()), check_dtype=False)
+
+
+@pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_extremes_are_finite(name, dtype):
     loss = LOSSES[name](reduction="none").to(dtype)
