@@ -131,18 +131,21 @@ for name in ("mse", "huber_mad", "welsch_mad"):
 table = pd.DataFrame(errors, index=[f"{s:.3g}" for s in starts.tolist()]).rename_axis("start")
 print(table.iloc[::2].round(2).to_string())
 learned, frozen = errors["alcl"], errors["alcl_frozen"]
-reached = starts.numpy() <= 30
-assert np.ptp(learned[reached]) < 0.01  # from a thousandth to thirty: one result
+reached = starts.numpy() <= 10
+assert np.ptp(learned[reached]) < 0.01  # from a thousandth to ten: one result
 assert learned[reached].max() < 1.02 * min(errors["welsch_mad"][0], frozen.min())
-assert np.ptp(frozen) > 0.3
-assert learned[-3:].min() > 1.5 * learned[0]  # and beyond, none
+assert frozen[8] > 1.5 * frozen[6]  # a scale of 10 beside one of 1
+assert frozen[0] < 1.2 * frozen[6] < 0.5 * errors["gcl"][0]  # and of a thousandth
+assert learned[-3:].min() > 1.5 * learned[0]
+assert (scaled["contaminated_alcl"].eps[-3:] > 0.95).all()
 
 # %% [markdown]
-# One start is as good as another for the loss that learns, over four powers of ten and more; a fixed one, ALCL's or
-# GCL's, needs a start within a factor of ten or less. Widths from the batch's MAD do as well here, without a start (and
-# without a likelihood); Section 2 has their limit. At the right end learning fails. Above 1 the raw parameter and the
-# scale are nearly the same (softplus), and Adam moves the one by at most its rate in a step: a start of 1000 is left
-# too slowly to get anywhere.
+# One start is as good as another for the loss that learns, over four powers of ten. A fixed scale is not: too wide by
+# ten, ALCL and GCL alike follow the gross errors; too narrow, GCL strands (its influence dies out exponentially), ALCL
+# loses little. Widths from the batch's MAD do as well here, without a start (and without a likelihood); Section 2 has
+# their limit. At the right end learning fails. Above 1 the raw parameter and the scale are nearly the same (softplus),
+# and Adam moves the one by about its rate in a step: a start of 1000 is left too slowly to get anywhere. With a
+# fraction, a start that is too wide does something else: everything is called contamination, and nothing is fitted.
 #
 # In other units the curve is the same: with targets $c\,y$, weights and scale at $c$ times theirs, the loss differs by
 # the constant $\log c$. A start that is right by the data, in any unit, is one line: `from_residuals` sets the scale by
@@ -165,14 +168,16 @@ assert max(own.values()) < 1.02 * learned[0]
 fig, ax = plt.subplots(figsize=(6.2, 3.4))
 for name in ("mse", "gcl", "alcl_frozen", "huber_mad", "student_t", "contaminated_alcl", "alcl"):
     look = figures.style(name) | ({"label": "GCL, α = 2"} if name == "gcl" else {})
-    ax.plot(starts, errors[name], **look)
+    ax.plot(starts, errors[name], **look | ({"zorder": 4} if name == "contaminated_alcl" else {}))
 ax.axvline(first["alcl"].beta.item(), color="0.6", lw=0.8, zorder=0)
 ax.text(first["alcl"].beta.item() * 1.1, 2.6, "from_residuals", color="0.4", fontsize=8)
 ax.set(xscale="log", yscale="log", xlabel="scale that the loss starts with (targets have spread 1)")
 ax.set_ylabel("error on clean test targets")
 ax.set_yticks(ticks := [0.5, 1, 2], map(str, ticks))
 ax.minorticks_off()
-figures.headline(fig, "A loss that learns its scale forgives a start that is a thousand times too narrow")
+figures.headline(
+    fig, "A loss that learns its scale forgives a start that is a thousand times too narrow, not one far too wide"
+)
 figures.direct_label(ax, fontsize=8)
 save(fig, "fig11c_start", parameters={"seed": seed})
 
@@ -240,15 +245,16 @@ assert fractions["near"].max() < 0.01
 fig, axes = plt.subplots(1, 3, figsize=(7.4, 2.9), sharey=True)
 for ax, (kind, title) in zip(axes, kinds.items(), strict=True):
     for name in ("huber_mad", "welsch_mad", "alcl", "contaminated_alcl"):
-        ax.plot(shares, medians[kind, name], **figures.style(name))
+        ax.plot(shares, medians[kind, name], **figures.style(name) | ({"zorder": 4} if name[0] == "c" else {}))
     ax.set(yscale="log", xlabel="share of wrong targets")
     ax.set_title(title, fontsize=9.5)
 axes[0].set_ylabel("error on clean test targets")
 axes[0].set_yticks(ticks := [0.5, 1, 2, 4, 8], map(str, ticks))
 axes[0].minorticks_off()
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+far = [f"{holds[kind, 'contaminated_alcl']:.0%}" for kind in ("spread", "cluster")]
 headline = (
-    f"A learned fraction holds up to {holds['spread', 'contaminated_alcl']:.0%} of wrong targets, if they are far"
+    f"A learned fraction withstands {far[0]} of wrong targets anywhere, {far[1]} in one far place, and no more near"
 )
 figures.headline(fig, headline)
 save(fig, "fig11d_fraction", parameters={"seed": seed})
@@ -272,23 +278,26 @@ save(fig, "fig11d_fraction", parameters={"seed": seed})
 
 # %%
 chosen = {"mse": {}, "log_cosh": {}, "huber_mad": {}, "welsch_mad": {}, "cauchy": {"scale": 0.5}}
-chosen |= {"student_t": {"scale": 0.5}, "barron": {}, "alcl": {"beta": 0.5}, "contaminated_alcl": {"beta": 0.5}}
-weights, sizes, posterior = {}, {}, {}
-for name in ("stackloss", "statecrime", "engel"):
-    data = load_classic(name)
-    spread = (data.y.max() - data.y.min()).item()
-    for method, options in chosen.items():
-        options = options | ({"density": 1 / (2 * spread)} if method == "contaminated_alcl" else {})
-        criterion = make_loss(method, **options).double()
+chosen |= {"student_t": {"scale": 0.5}, "barron": {}}
+classics = {name: load_classic(name) for name in ("stackloss", "statecrime", "engel")}
+weights, sizes, posterior, learned_fraction = {}, {}, {}, {}
+for name, data in classics.items():
+    criteria = {method: make_loss(method, **options) for method, options in chosen.items()}
+    criteria["alcl"] = ALCLoss.from_residuals(data.y)
+    criteria["contaminated_alcl"] = mixed = ContaminatedALCLoss.from_residuals(data.y, learn=("alpha", "beta"))
+    for method, criterion in criteria.items():
         weights[name, method] = fit_linear(data.x, data.y, criterion)
         sizes[name, method] = (data.x @ weights[name, method] - data.y).abs()
-    posterior[name] = criterion.posterior(data.x @ weights[name, method], data.y)
+    posterior[name] = mixed.posterior(data.x @ weights[name, method], data.y)
+    learns = ContaminatedALCLoss.from_residuals(data.y)
+    fit_linear(data.x, data.y, learns)
+    learned_fraction[name] = learns.eps.item()
 
 
 # %% tags=["nbval-check-output"]
 def theirs(name, norm):
     """statsmodels' robust fit; the scale is the MAD about zero, as in ours."""
-    data = load_classic(name)
+    data = classics[name]
     return RLM(data.y.numpy(), data.x.numpy(), M=norm).fit(maxiter=1000, tol=1e-13)
 
 
@@ -297,11 +306,12 @@ for (name, method), own in weights.items():
         assert np.allclose(own, theirs(name, robust.norms.HuberT(1.345)).params, atol=2e-5)
 rows = {}
 for (name, method), size in sizes.items():
-    data = load_classic(name)
+    data = classics[name]
     worst = size.argsort(descending=True)[: max(len(data.known), 3)]
     rows.setdefault(method, {})[name] = ", ".join(data.labels[i].replace("District of Columbia", "DC") for i in worst)
 print(pd.DataFrame(rows).T.to_string())
-found = {name: [load_classic(name).labels[i] for i in p.argsort(descending=True)[:4]] for name, p in posterior.items()}
+print("fraction, if it is learned:", {name: f"{eps:.3f}" for name, eps in learned_fraction.items()})
+found = {name: [classics[name].labels[i] for i in p.argsort(descending=True)[:4]] for name, p in posterior.items()}
 assert sorted(found["stackloss"]) == ["1", "21", "3", "4"]
 assert found["statecrime"][0] == "District of Columbia"
 assert [method for method, row in rows.items() if "DC" not in row["statecrime"]] == [
@@ -312,13 +322,17 @@ assert [method for method, row in rows.items() if "DC" not in row["statecrime"]]
 # The Huber fits agree with those of statsmodels to four digits. On stackloss everybody finds the four days. DC is
 # another matter: it lies far off in its regressors as well, so it draws the fit to itself, and its residual is not even
 # among the three largest of least squares, nor of Huber's or Welsch's loss with a MAD width. The losses that redescend
-# and learn a narrower scale find it (and the Cauchy loss, narrow by choice). That the influence is bounded in the
-# targets only (Theorem J7) is no hindrance here; in general it is.
+# and learn a narrower scale find it (and the Cauchy loss, narrow by our choice). That the influence is bounded in the
+# targets only (Theorem J7) was no hindrance here; in general it is.
+#
+# For the figure the fraction is *given*, one tenth, and the constant is that of `from_residuals`. Learned, the fraction
+# goes to zero on stackloss and statecrime: from a few dozen observations, heavy tails and contamination cannot be told
+# apart, and ALCL's tails take the outliers in.
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(7.4, 2.9), sharey=True, width_ratios=(1, 1.3, 1.3))
 for ax, (name, p) in zip(axes, posterior.items(), strict=True):
-    data, tukey = load_classic(name), theirs(name, robust.norms.TukeyBiweight()).weights
+    data, tukey = classics[name], theirs(name, robust.norms.TukeyBiweight()).weights
     ax.plot(1 - tukey, "_", color="0.55", ms=5, label="1 - weight of Tukey's biweight (statsmodels)")
     ax.vlines(range(len(p)), 0, p, color=figures.COLORS["contaminated_alcl"], lw=0.7)
     ax.plot(p, "o", ms=2.5, color=figures.COLORS["contaminated_alcl"], label="posterior of contamination")
@@ -328,7 +342,9 @@ for ax, (name, p) in zip(axes, posterior.items(), strict=True):
     ax.set(title=name, xlabel="observation", xticks=[], ylim=(-0.03, 1.09))
 axes[0].set_ylabel("probability of contamination")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-figures.headline(fig, "The posterior of contamination finds the four days of stackloss and the District of Columbia")
+figures.headline(
+    fig, "The posterior of contamination is largest on the four days of stackloss, and on DC (fraction given: 0.1)"
+)
 save(fig, "fig11e_classics")
 
 # %% [markdown]
@@ -728,7 +744,7 @@ for ax, share in zip(axes, (0.1, 0.2), strict=True):
     ax.minorticks_off()
 axes[0].set_ylabel("bias of the location")
 axes[0].legend(loc="upper right")
-figures.headline(fig, "The fraction does not help against near outliers; a cap on the shape does")
+figures.headline(fig, "Near outliers: the fraction does not help, a cap on the shape does")
 save(fig, "fig11f_bias")
 
 # %% [markdown]
