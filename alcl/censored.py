@@ -32,8 +32,8 @@ class CensoredALCLoss(ContaminatedALCLoss):
 
     loss = -log q(input - target) between the limits; -log P(noise >= upper - input) for a target at or beyond the upper
     limit, -log P(noise <= lower - input) at or below the lower one. A target at a limit never pulls the prediction back
-    from it: its pull is that of the hazard q/P, bounded, and falls like (kappa alpha - 1)/distance (Theorem S5). Targets
-    at a limit cannot collapse the scale (Theorem S6).
+    from it: its pull is that of the hazard q/P, bounded, and falls like (kappa alpha - 1)/distance (Theorem S5). Such
+    targets cannot collapse the scale (Theorem S6).
 
         >>> criterion = CensoredALCLoss(beta=0.5, reduction="none")
         >>> criterion(torch.tensor([-3.0, 0.5, 3.0]), torch.tensor([0.0, 0.0, 0.0])).detach().round(decimals=3)
