@@ -775,9 +775,8 @@ save(fig, "fig11f_bias")
 # (b) $h \le \sup\psi = \frac\kappa\beta(\alpha-1)^{(\alpha-1)/\alpha}$: it never pulls harder than the hardest pull of
 # a target between the limits.
 #
-# (c) $h$ has one stationary point $d_h$, its peak, where $h = \psi$; $0 < d_h < d^*$. Below it $\psi < h$, above it
-# $\psi
-# > h$.
+# (c) $h$ has one stationary point $d_h$, its peak, where $h = \psi$; $0 < d_h < d^*$. Below it, $\psi < h$; above it,
+# $\psi > h$.
 #
 # (d) $d\,h(d) \to \kappa\alpha - 1$ as $d \to \infty$, and $h \sim q$ as $d \to -\infty$.
 #
