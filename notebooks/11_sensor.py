@@ -564,11 +564,11 @@ for _ in range(300):  # (b), and the first bound of (a)
 #
 # *Proof.* (a) For $e > 0$, $p = (1-\epsilon)q + \epsilon c$ is a real-analytic function. If two agree on an interval
 # they agree on $(0, \infty)$. Let $e \to \infty$: $q \to 0$, so the $\epsilon$ are equal, and the $q$. Near 0, with
-# $t = |u|^\alpha$, $qZ = 1 - \kappa t + \frac{\kappa(\kappa+1)}{2}t^2 - \dots$: the value gives $Z$, the power $\alpha$; the
-# third coefficient over the square of the second is $\frac{\kappa+1}{2\kappa}$, which gives $\kappa$; the second gives
+# $t = |u|^\alpha$, $qZ = 1 - \kappa t + \frac{\kappa(\kappa+1)}{2}t^2 - \dots$: the value at 0 gives $Z$, the power
+# $\alpha$, the third coefficient over the square of the second $\frac{\kappa+1}{2\kappa}$ and so $\kappa$, the second
 # $\beta$. (b) A combination of scores that vanishes there, times $p$, is analytic and vanishes on $(0, \infty)$. As $e
 # \to \infty$, $p\,w = (1 - \epsilon)q$ times each score of $q$ vanishes, and $p(1 - w - \epsilon) \to
-# \epsilon(1-\epsilon)c$: the fraction's is not in it. Near 0 the others are, up to constants and up to $o(t^2\log t)$,
+# \epsilon(1-\epsilon)c$: the fraction's is not in it. Near 0 the others are, up to constants and to $O(t^3\log t)$,
 # $-\frac\kappa\alpha(t - t^2)\log t$, $\kappa\alpha(t - t^2)$ and $-t + \frac{t^2}{2}$: only the first has a logarithm,
 # and no combination of the other two is constant. $\blacksquare$
 #

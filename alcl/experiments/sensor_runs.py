@@ -17,7 +17,7 @@ extreme, between, low; four sets; ten seeds, those of the other methods. Records
 in the multiverse's stores; those of development in one of their own.
 
     python -m alcl.experiments sensor --development     672 runs
-    python -m alcl.experiments sensor                   640 runs, two hours of a core or more (`multiverse.SECONDS`)
+    python -m alcl.experiments sensor                   640 runs, two hours of one core or more
 """
 
 from __future__ import annotations
