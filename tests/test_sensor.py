@@ -228,7 +228,7 @@ def test_the_fraction_of_contamination_is_learned():
 
 
 def test_clipping_biases_the_plain_likelihood_and_not_the_censored_one():
-    """A location near a limit: ."""
+    """A location near a limit, by descent on a sample."""
     torch.manual_seed(0)
     y = (0.1 + GeneralizedT(2.0, 0.2, 1.0).sample((20_000,))).clamp(0, 1).double()
     ends = {}

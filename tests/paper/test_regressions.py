@@ -18,7 +18,7 @@ def test_data_are_in_the_units_that_are_said(name):
     assert len(data.y) == len(data.labels) == {"stackloss": 21, "statecrime": 51, "engel": 235}[name]
     assert torch.equal(data.x[:, 0], torch.ones_like(data.y))
     torch.testing.assert_close(data.x[:, 1:].std(0, correction=0), torch.ones_like(data.x[0, 1:]))
-    assert np.median(np.abs(data.y)) == pytest.approx(1 / 1.4826, rel=1e-4)
+    assert np.median(np.abs(data.y.numpy())) == pytest.approx(1 / 1.4826, rel=1e-4)
     assert tuple(data.labels[i] for i in data.known) == CLASSICS[name][2]
 
 
