@@ -32,7 +32,8 @@ class CensoredALCLoss(ContaminatedALCLoss):
 
     loss = -log q(input - target) between the limits; -log P(noise >= upper - input) for a target at or beyond the upper
     limit, -log P(noise <= lower - input) at or below the lower one. A target at a limit never pulls the prediction back
-    from it: its pull is that of the hazard q/P, bounded, and falls like (kappa alpha - 1)/distance.
+    from it: its pull is that of the hazard q/P, bounded, and falls like (kappa alpha - 1)/distance (Theorem S5). Such
+    targets cannot collapse the scale (Theorem S6).
 
         >>> criterion = CensoredALCLoss(beta=0.5, reduction="none")
         >>> criterion(torch.tensor([-3.0, 0.5, 3.0]), torch.tensor([0.0, 0.0, 0.0])).detach().round(decimals=3)
@@ -91,6 +92,10 @@ class CensoredALCLoss(ContaminatedALCLoss):
             alpha_min, beta_min, reduction, nonfinite, alpha_max,
         )  # fmt: skip
         self.limits, self.atom = (lower, upper), float(atom)
+
+    @classmethod
+    def _from_sizes(cls, size: Tensor) -> dict[str, float]:
+        return {}  # the density follows from the limits
 
     def _store_eps(self, eps: float | Tensor, learned: bool) -> None:
         if not self._uncontaminated:
@@ -199,8 +204,8 @@ def _sides(input: Tensor, target: Tensor, limits: tuple[float, float]) -> tuple[
 
 
 def _countable(x: Tensor) -> bool:
-    """Whether elements can be picked out by number: not in a graph, under torch.func, or without memory."""
-    return kernels.numbers_can_be_read() and type(x) in PLAIN and not x.is_meta
+    """Whether elements can be picked out by number: not in a graph, under torch.func, without memory, or 0-d."""
+    return x.ndim > 0 and kernels.numbers_can_be_read() and type(x) in PLAIN and not x.is_meta
 
 
 def _check_limits(limits: Limits) -> tuple[float, float]:

@@ -31,15 +31,15 @@ class ContaminatedALCLoss(ALCLoss):
     loss(e) = -log((1 - eps) exp(-ALCL(e)) + eps density)
 
     A residual pulls with ALCL's influence times w(e), the posterior probability that it is no contamination, which
-    falls like |e|^-(kappa alpha): a far residual tells of the fraction, and of nothing else. `posterior` gives 1 - w, a
-    map of the residuals that the loss has given up.
+    falls like |e|^-(kappa alpha): a far residual tells of the fraction, and of nothing else (Theorem S1). `posterior`
+    gives 1 - w, a map of the residuals that the loss has given up.
 
         >>> criterion = ContaminatedALCLoss(beta=0.5)
         >>> criterion.posterior(torch.tensor([0.0, 0.9]), torch.zeros(2)).round(decimals=3)
         tensor([0.0800, 0.2700])
 
-    As in every mixture, residuals that are exactly zero are a singularity of the likelihood, at any fraction of them,
-    so beta_min matters more than in ALCL. The largest value of the loss is log(1/(eps density)).
+    As in every mixture, residuals that are exactly zero are a singularity of the likelihood, at any fraction of them
+    (Theorem S4), so beta_min matters more than in ALCL. The largest value of the loss is log(1/(eps density)).
 
     Args:
         alpha, beta, kappa: initial values of ALCL's parameters, as for `ALCLoss`.
@@ -85,6 +85,10 @@ class ContaminatedALCLoss(ALCLoss):
         )
         self.density = _positive("density", density)
         self._store_eps(eps, "eps" in learn)
+
+    @classmethod
+    def _from_sizes(cls, size: Tensor) -> dict[str, float]:
+        return {"density": 0.5 / size.max().item()}  # uniform on the range of these residuals
 
     def _store_eps(self, eps: float | Tensor, learned: bool) -> None:
         eps = _parameter("eps", eps, self.parameter_shape)

@@ -35,7 +35,7 @@ from .base import (
     _parameter,
     _positive,
 )
-from .distributions import log_normalizer
+from .distributions import GeneralizedT, log_normalizer
 from .functional import _at_least_float32, _summed, correntropy_loss, log_correntropy
 
 # kappa alpha stays a hair above 1: exactly there Z is infinite, and softplus can round to 0.
@@ -264,6 +264,51 @@ class ALCLoss(AdaptiveLoss):
             kappa - _HAIR / alpha if normalized and "kappa" in learn else kappa,
             0.0 if "kappa" in learn else None,
         )
+
+    @classmethod
+    def from_residuals(cls, residual: Tensor, **options) -> ALCLoss:
+        """The loss with a first scale from the data, for targets in units that nobody normalised.
+
+        beta is set so that the median of |residual| is the density's own, which half of the residuals being outliers
+        cannot carry away; its floor, unless given, to a thousandth of that. From the residuals of the untrained model
+        the start is wide, as it should be.
+
+            criterion = ALCLoss.from_residuals(model(x) - y)
+
+        Args:
+            residual: finite residuals, of any shape that `parameter_shape` broadcasts against.
+            options: as for the class, without beta. The density of `ContaminatedALCLoss` is uniform, unless given, on
+                the range of these residuals.
+
+        Raises:
+            ValueError: no residuals, residuals that are inf or NaN, or of which half or more are exactly zero; a
+                `parameter_shape` that does not fit; and what the class raises.
+
+        >>> ALCLoss.from_residuals(torch.tensor([-300.0, 100.0, 200.0]))  # Cauchy: the median of |residual| is beta
+        ALCLoss(alpha=2, beta=200, kappa=1, learn=('alpha', 'beta'), reduction='mean')
+        """
+        if "beta" in options:
+            raise ValueError("beta is what the residuals give; leave it out, or make the loss without from_residuals")
+        size = residual.detach().abs().float() if residual.dtype.itemsize < 4 else residual.detach().abs()
+        if not size.numel() or _any(~size.isfinite()):
+            raise ValueError("residual must hold finite numbers, at least one")
+        shape = _check_parameter_shape(options.get("parameter_shape", ()))
+        own = (1,) * (size.ndim - len(shape)) + tuple(shape)
+        if len(own) != size.ndim or any(n not in (1, there) for n, there in zip(own, size.shape, strict=True)):
+            raise ValueError(f"parameter_shape={tuple(shape)} must broadcast against residual, {tuple(size.shape)}")
+        order = sorted(range(size.ndim), key=lambda i: own[i] == 1)  # the places of parameters first
+        places = sum(n != 1 for n in own)
+        middle = size.permute(order).flatten(places).median(-1).values if size.ndim > places else size
+        if _any(middle == 0):
+            raise ValueError("residual must not be exactly zero in half of all places or more; set beta by hand")
+        model = GeneralizedT(options.get("alpha", 2.0), 1.0, options.get("kappa", 1.0))
+        beta = middle.reshape(shape) / model.icdf(torch.tensor(0.75, device=size.device)).to(size.dtype)
+        return cls(**{"beta_min": 1e-3 * beta.min().item(), **cls._from_sizes(size), **options, "beta": beta})
+
+    @classmethod
+    def _from_sizes(cls, size: Tensor) -> dict[str, float]:
+        """What else the sizes of residuals say about the class's arguments."""
+        return {}
 
     def _kappa_is_one(self) -> bool:
         """Whether the fixed kappa is 1 everywhere, which makes log Z cheaper; False where a look would cost more."""

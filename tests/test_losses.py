@@ -34,7 +34,9 @@ from alcl import _kernels as kernels
 from alcl import base, comparators, functional, losses
 from alcl.base import LOOKS, PATIENCE, AdaptiveLoss
 from alcl.catalogue import LOSSES, make_loss
+from alcl.censored import CensoredALCLoss
 from alcl.comparators import BarronLoss, StudentTLoss
+from alcl.contaminated import ContaminatedALCLoss
 from alcl.distributions import GeneralizedT
 from alcl.functional import alcl_loss, correntropy_loss, generalized_correntropy_loss, log_correntropy
 from alcl.losses import ALCLoss, CauchyLoss, GeneralizedCorrentropyLoss, HuberLoss, L1Loss, MSELoss, optimizer_groups
@@ -1894,6 +1896,48 @@ def test_the_table_lists_every_mutant():
 
 def test_every_check_is_what_some_mutant_is_listed_for():
     assert {check for _, _, check, _, _ in MUTANTS} == {check.__name__ for check in BATTERY}
+
+
+class TestFromResiduals:
+    """`ALCLoss.from_residuals`: a first scale from the data."""
+
+    @pytest.mark.parametrize(("alpha", "kappa"), [(2.0, 1.0), (1.3, 1.0), (4.0, 0.7), (2.0, 5.0)])
+    @pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+    def test_half_of_the_model_lies_within_the_median(self, alpha, kappa, unit):
+        e = unit * torch.tensor([0.3, -0.1, 2.0, -1e5, 0.7], dtype=torch.float64)
+        loss = ALCLoss.from_residuals(e, alpha=alpha, kappa=kappa)
+        beta = loss.beta.item()
+        z = 2 * beta / alpha * special.beta(1 / alpha, kappa - 1 / alpha)
+        inside = integrate.quad(lambda x: (1 + (abs(x) / beta) ** alpha) ** -kappa / z, -0.7 * unit, 0.7 * unit)[0]
+        assert inside == pytest.approx(0.5, rel=1e-5)
+        assert loss.beta_min == pytest.approx(1e-3 * beta, rel=1e-5)
+
+    def test_every_place_has_its_own(self):
+        units = torch.tensor([1.0, 10.0, 100.0]).view(3, 1, 1)
+        e = units * torch.randn(40, 1, 5, 5, generator=torch.Generator().manual_seed(0))
+        loss = ALCLoss.from_residuals(e, parameter_shape=(3, 1, 1))
+        torch.testing.assert_close(loss.beta / loss.beta[0], units)
+
+    def test_subclasses_take_their_constants_from_the_residuals_too(self):
+        e = torch.tensor([1.0, -4.0, 10.0])
+        assert ContaminatedALCLoss.from_residuals(e).density == pytest.approx(1 / 20)
+        assert ContaminatedALCLoss.from_residuals(e, density=0.2).density == 0.2
+        assert CensoredALCLoss.from_residuals(e, eps=0.1, limits=(0, 50)).density == pytest.approx(1 / 50)
+
+    @pytest.mark.parametrize(
+        ("residual", "options", "message"),
+        [
+            (torch.zeros(0), {}, "residual must hold finite numbers"),
+            (torch.tensor([1.0, torch.nan]), {}, "residual must hold finite numbers"),
+            (torch.tensor([0.0, 0.0, 1.0]), {}, "residual must not be exactly zero"),
+            (torch.ones(4), {"parameter_shape": (3,)}, "parameter_shape=.3,. must broadcast against residual"),
+            (torch.ones(4), {"beta": 1.0}, "beta is what the residuals give"),
+            (torch.ones(4), {"alpha": 0.5}, "alpha"),
+        ],
+    )
+    def test_bad_input_is_named(self, residual, options, message):
+        with pytest.raises(ValueError, match=message):
+            ALCLoss.from_residuals(residual, **options)
 
 
 if __name__ == "__main__":

@@ -127,6 +127,15 @@ def test_nothing_at_all_leaves_the_parameters_alone(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("reduction", ["none", "mean"])
+def test_a_single_number_is_a_residual_too(name, reduction):
+    loss = LOSSES[name](reduction=reduction)
+    for target in (0.0, 0.4):
+        number, row = (loss(x, torch.full_like(x, target)) for x in (torch.tensor(0.3), torch.tensor([0.3])))
+        torch.testing.assert_close(number, row.reshape(()), check_dtype=False)
+
+
+@pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_extremes_are_finite(name, dtype):
     loss = LOSSES[name](reduction="none").to(dtype)
@@ -219,7 +228,7 @@ def test_the_fraction_of_contamination_is_learned():
 
 
 def test_clipping_biases_the_plain_likelihood_and_not_the_censored_one():
-    """A location near a limit: ."""
+    """A location near a limit, by descent on a sample."""
     torch.manual_seed(0)
     y = (0.1 + GeneralizedT(2.0, 0.2, 1.0).sample((20_000,))).clamp(0, 1).double()
     ends = {}

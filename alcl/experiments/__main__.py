@@ -3,6 +3,7 @@
     python -m alcl.experiments --profile paper --jobs 2     the benchmark (or: --audit 10)
     python -m alcl.experiments studies                      notebook 10
     python -m alcl.experiments multiverse                   every reading of the abstract; --list prints what there is
+    python -m alcl.experiments sensor                       its conditions with censored and contaminated losses
     python -m alcl.experiments labels | inputs              the neighbours, notebooks 08 and 09
 
 Each takes --help. Nothing imports this module, so it alone may look down from here to `alcl.related`. Runs belong to
@@ -15,11 +16,12 @@ import sys
 from collections.abc import Sequence
 
 from ..related import input_runs, label_runs
-from . import multiverse, protocol, studies
+from . import multiverse, protocol, sensor_runs, studies
 
 COMMANDS = {
     "studies": studies.main,
     "multiverse": multiverse.main,
+    "sensor": sensor_runs.main,
     "labels": label_runs.main,
     "inputs": input_runs.main,
 }

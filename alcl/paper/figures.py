@@ -55,7 +55,11 @@ _STYLES: dict[str, tuple[str, str, Any, str]] = {
     "log_cosh": ("log-cosh", "#8FD3F4", (0, (6, 2)), "4"),
     "lmls": ("LMLS", "#B5B5B5", (0, (1, 3)), "+"),
     "alcl_channels": ("ALCL, one scale per channel", "#A63D00", (0, (1, 1, 4, 1)), "H"),
-    "contaminated_alcl": ("ALCL, contaminated", "#8C6BB1", (0, (3, 1, 1, 1)), "$c$"),
+    "contaminated_alcl": ("contaminated ALCL", "#8C6BB1", "-", "8"),
+    "censored_alcl": ("censored ALCL", "#1B7837", "-", "$c$"),
+    "tobit": ("Tobit (censored Gaussian)", "#1F3A93", (0, (5, 2)), "$t$"),
+    "huber_mad": ("Huber, MAD width", "#00795A", (0, (4, 2)), "$h$"),
+    "welsch_mad": ("Welsch, MAD width", "#E3A6CC", (0, (4, 2)), "$w$"),
 }
 LABELS: dict[str, str] = {method: row[0] for method, row in _STYLES.items()}
 COLORS: dict[str, str] = {method: row[1] for method, row in _STYLES.items()}

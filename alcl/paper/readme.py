@@ -57,17 +57,19 @@ VERDICT = {
 }
 #: What a reader does in each notebook, for the README.
 READING = {
-    "00_start_here": "see the problem in one picture, the loss in ten lines",
-    "01_likelihood": "derive the loss from correntropy, prove its density",
+    "00_start_here": "see the problem, and the loss in ten lines",
+    "01_likelihood": "derive the loss, prove its density",
     "02_influence": 'prove what "bounded and redescending" means',
-    "03_adaptation": "see what joint learning is, and both ways it fails",
-    "04_noise": "simulate the noise and check every distribution",
-    "05_training": "train all methods on one data set at one level",
-    "06_benchmark": "compare methods over the records, with intervals and tests",
-    "07_figures": "find the final figures and the verdict on every claim",
-    "08_label_noise": "meet a neighbour: losses for wrong labels",
-    "09_input_noise": "meet another: noisy inputs, curvature; ALCL on regression",
-    "10_beyond": "go past the paper: drift, channels, ablations, unseen noise",
+    "03_adaptation": "see what joint learning is, and how it fails",
+    "04_noise": "simulate the noise, check every distribution",
+    "05_training": "train all methods on one data set",
+    "06_benchmark": "compare methods, with intervals and tests",
+    "07_figures": "find the verdict on every claim",
+    "08_label_noise": "meet a neighbour: wrong labels",
+    "09_input_noise": "meet another: noisy inputs, curvature",
+    "10_beyond": "go past the paper: drift, ablations, unseen noise",
+    "11_sensor": "count wrong targets, censor clipped ones",
+    "12_multiverse": "ask every reading at once",
 }
 ROOT = Path(__file__).resolve().parents[2]
 

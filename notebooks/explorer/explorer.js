@@ -270,7 +270,7 @@ globalThis.ALCLExplorer = (() => {
     cauchy: ["Cauchy", "#999933"],
     welsch: ["Welsch", "#CC79A7"],
     alcl: ["ALCL", "#D55E00"],
-    contaminated_alcl: ["ALCL, contaminated", "#8C6BB1"],
+    contaminated_alcl: ["contaminated ALCL", "#8C6BB1"],
   };
   const NAMES = Object.keys(SHOWN);
   const SLIDERS = [

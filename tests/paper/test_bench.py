@@ -87,6 +87,20 @@ class Timer:
         return SimpleNamespace(median=(Timer.now - began) / number)
 
 
+def test_the_sensors_losses_are_summed_up_beside_alcl_and_left_out_where_a_record_has_none(quick):
+    result = json.loads((quick / "records" / "bench.json").read_text())
+    loss = {row["loss"]: row["value"] for row in result["rows"] if row["what"] == "loss"}
+    table = bench.summary(result).set_index("ratio").measured
+    assert table["contaminated over loss, eager"] == pytest.approx(loss["ALCL, contaminated"] / loss["ALCL"])
+    assert table["censored over loss, eager"] == pytest.approx(loss["ALCL, censored"] / loss["ALCL"])
+    new = {"ALCL, contaminated", "ALCL, censored", "ALCL, censored, all learned", "Tobit"}
+    older = result | {"rows": [row for row in result["rows"] if row["loss"] not in new]}
+    assert list(bench.summary(older)["ratio"]) == [
+        name for name in table.index if not name.startswith(("cont", "cens"))
+    ]
+    assert [text.get_text() for text in bench.draw(older)[1].axes[0].get_yticklabels()]
+
+
 def test_calls_take_turns_so_that_a_machine_that_slows_down_does_not_favour_one(monkeypatch):
     monkeypatch.setattr(bench, "Timer", Timer)
     monkeypatch.setattr(Timer, "now", 0.0)

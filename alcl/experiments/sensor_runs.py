@@ -1,0 +1,183 @@
+"""The losses of the sensor in the multiverse's conditions: candidates for their start, the rule that picks, the runs.
+
+Declared here before any of it was run. ALCL's start and rate were chosen on development conditions
+(`protocol.development_choice`), and so are these, by the same rule: on clean validation images, at seeds of no
+evaluation, in `protocol.DEVELOPMENT_CELLS`, none of which is a condition of the multiverse at its levels. One setting a
+method serves all conditions, levels and sensors.
+
+    contaminated_alcl   both headline sensors: 1/2 is the density of residuals in [-1, 1], improper where targets are
+                        not clipped. Candidates: the start of the fraction, and the shape learned, fixed at 2, or capped
+                        at 3 (a learned shape buys efficiency with bias, notebook 11).
+    censored_alcl       clipped targets alone, the limits being 0 and 1. Candidates: the shape learned or fixed at 2;
+                        no fraction, or its start, and whether lost pixels may stand at a limit.
+    tobit               likewise, and there is nothing to choose: the control.
+
+All scales start at 0.5 and all losses learn at the network's rate, as ALCL does. Evaluation: the four levels high,
+extreme, between, low; four sets; ten seeds, those of the other methods. Records are told apart by their loss, and stand
+in the multiverse's stores; those of development in one of their own.
+
+    python -m alcl.experiments sensor --development     672 runs
+    python -m alcl.experiments sensor                   640 runs, two hours of one core or more
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from . import reconstruction, sweeps
+from .configs import one_of
+from .datasets import load_dataset
+from .multiverse import HEADLINE_SENSORS, SEEDS, SETS, multiverse_store
+from .protocol import DEVELOPMENT_CELLS, DEVELOPMENT_SEEDS
+from .reconstruction import Run
+from .records import RecordStore
+
+Options = Mapping[str, Any]
+
+#: Method (and loss) -> the sensors it is for.
+SENSORS = {"contaminated_alcl": HEADLINE_SENSORS, "censored_alcl": ("clipped",), "tobit": ("clipped",)}
+LEVELS = ("high", "extreme", "between", "low")
+_FRACTIONS = (0.02, 0.1, 0.3)
+_START = {"alpha": 2.0, "beta": 0.5}
+#: Method -> candidate options. Of equal ones the first is taken, so the simplest come first.
+CANDIDATES: dict[str, tuple[Options, ...]] = {
+    "contaminated_alcl": tuple(
+        {**_START, "eps": eps, "learn": (*shape, "beta", "eps"), **bound}
+        for shape, bound in (((), {}), (("alpha",), {}), (("alpha",), {"alpha_max": 3.0}))
+        for eps in _FRACTIONS
+    ),
+    "censored_alcl": (
+        *({**_START, "learn": (*shape, "beta")} for shape in ((), ("alpha",))),
+        *(
+            {**_START, "eps": eps, "atom": atom, "learn": (*shape, "beta", "eps")}
+            for shape in ((), ("alpha",))
+            for atom in (0.0, 0.25)
+            for eps in _FRACTIONS
+        ),
+    ),
+    "tobit": ({"scale": 0.5},),
+}
+STORE = "sensor_development.jsonl"
+
+
+def sensor_run(method: str, options: Options, dataset: str, level: str, sensor: str, seed: int, **changes: Any) -> Run:
+    """One run, with all measures; `changes` override fields of Run."""
+    fields = {"sensor": sensor, "measures": "all", "seed": seed, **changes}
+    return Run(dataset, level, loss=method, options=tuple(options.items()), **fields)
+
+
+def candidate_runs(method: str, options: Options) -> list[Run]:
+    """A candidate in every development condition and sensor of its method, judged on validation images."""
+    return [
+        sensor_run(method, options, dataset, level, sensor, seed, evaluate_on="validation")
+        for sensor in SENSORS[method]
+        for dataset, level in DEVELOPMENT_CELLS
+        for seed in DEVELOPMENT_SEEDS
+    ]
+
+
+def development_runs() -> list[Run]:
+    """Every candidate of the methods that have more than one."""
+    return [
+        run
+        for method, candidates in CANDIDATES.items()
+        if len(candidates) > 1
+        for options in candidates
+        for run in candidate_runs(method, options)
+    ]
+
+
+def choice(records: Iterable[Mapping[str, Any]]) -> dict[str, Options]:
+    """{method: options}, by the rule of `protocol.development_choice`: the best mean PSNR among candidates within half
+    a point of the best mean restored accuracy. Means over seeds and levels, then over data sets and sensors.
+
+    A measure that is not finite counts as -inf. Raises LookupError while development runs are not recorded.
+    """
+    there = {record["digest"]: record["metrics"] for record in records}
+    missing = sum(run.digest not in there for run in development_runs())
+    if missing:
+        raise LookupError(f"{missing} development runs of the sensor's losses are not recorded")
+    chosen: dict[str, Options] = {}
+    for method, candidates in CANDIDATES.items():
+        if len(candidates) == 1:
+            chosen[method] = candidates[0]
+            continue
+        scores = [_score(candidate_runs(method, options), there) for options in candidates]
+        best = max(score["restored"] for score in scores)
+        eligible = [i for i, score in enumerate(scores) if score["restored"] >= best - 0.005]
+        chosen[method] = candidates[max(eligible, key=lambda i: scores[i]["psnr"])]
+    return chosen
+
+
+def _score(runs: Sequence[Run], there: Mapping[str, Mapping[str, float | None]]) -> dict[str, float]:
+    found = {}
+    for measure in ("restored", "psnr"):
+        parts: dict[tuple[str, str], list[float]] = {}
+        for run in runs:
+            value = there[run.digest][measure]
+            parts.setdefault((run.sensor, run.dataset), []).append(-np.inf if value is None else value)
+        found[measure] = float(np.mean([np.mean(values) for values in parts.values()]))
+    return found
+
+
+def evaluation_runs(chosen: Mapping[str, Options], dataset: str) -> list[Run]:
+    """Each method at its setting in all conditions of a data set, the most decisive level first."""
+    one_of("dataset", dataset, SETS)
+    return [
+        sensor_run(method, options, dataset, level, sensor, seed)
+        for level in LEVELS
+        for method, options in chosen.items()
+        for sensor in SENSORS[method]
+        for seed in SEEDS
+    ]
+
+
+def run_sensor(
+    folder: str | Path, development: bool = False, datasets: Sequence[str] = SETS, jobs: int = 1, **how: Any
+) -> None:
+    """Run what `folder` does not hold: the development runs, or, of these data sets, the evaluation.
+
+    jobs, how: as for `sweeps.sweep`. Raises LookupError where the evaluation is asked for before development is
+    recorded, and RunsFailed, after everything else has run, if runs failed.
+    """
+    store = RecordStore(Path(folder) / STORE)
+    if development:
+        for dataset in dict(DEVELOPMENT_CELLS):
+            load_dataset(dataset)
+        reconstruction.sweep(development_runs(), store, jobs, description="the sensor's losses, development", **how)
+        return
+    chosen, failures = choice(store.read()), []
+    for dataset in datasets:
+        load_dataset(dataset)
+    for dataset in datasets:
+        runs = evaluation_runs(chosen, dataset)
+        try:
+            where = multiverse_store(folder, dataset)
+            reconstruction.sweep(runs, where, jobs, description=f"the sensor's losses: {dataset}", **how)
+        except sweeps.RunsFailed as error:
+            failures.append(str(error))
+    if failures:
+        raise sweeps.RunsFailed("\n".join(failures), [])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m alcl.experiments sensor", description="The sensor's losses.")
+    parser.add_argument("--development", action="store_true", help="run the candidates, on development conditions")
+    parser.add_argument("--datasets", nargs="+", default=SETS, help=f"of {', '.join(SETS)}")
+    sweeps.add_arguments(parser)
+    options = parser.parse_args(arguments)
+
+    def work() -> None:
+        for dataset in options.datasets:
+            one_of("datasets", dataset, SETS)
+        torch.set_num_threads(1)
+        how = {name: getattr(options, name) for name in ("jobs", "backend", "scheduler")}
+        run_sensor(options.records, options.development, options.datasets, **how)
+
+    return sweeps.command(work)
