@@ -246,6 +246,8 @@ print("a residual of zero costs minus the log of the peak density: below zero")
 # | [08_label_noise](08_label_noise.ipynb) | meet a neighbour: losses for wrong labels | nothing |
 # | [09_input_noise](09_input_noise.ipynb) | meet another: noisy inputs, a loss on features, curvature | nothing |
 # | [10_beyond](10_beyond.ipynb) | go past the paper: drift, channels, parts taken away, unseen noise | 06 |
+# | [11_sensor](11_sensor.ipynb) | count wrong targets and censor clipped ones: what learning is worth | 03 |
+# | [12_multiverse](12_multiverse.ipynb) | ask every reading of the abstract at once | 06 |
 #
 # - *In an hour, with a loss to try:* Sections 1 to 3 above, then Section 3 of appendix A4, then 05.
 # - *For the proofs:* 01, 02, 03 in this order. Each theorem has its assumptions, its proof and an executed check.
