@@ -255,12 +255,12 @@ print("two runs, and the benchmark's own: the same, bit by bit")
 # > **Our choice.** *(05-F, where shape and scale start)* $\alpha = 2$ and $\beta = \frac12$: half the range of pixel
 # > values. Most residuals are then inside the scale, where the loss is close to squared error over $\beta^2$.
 # > Learning moves from there. This start and the learning rate are one setting for all data sets and levels: the best
-# > of nine on *validation* images of the embedded sets and of one development cell (mnist at moderate noise), by a rule
-# > written down before the runs. The next cell applies the rule to their records.
+# > of nine on *validation* images of the embedded sets and of one development condition (mnist at moderate noise),
+# > by a rule written down before the runs. The next cell applies the rule to their records.
 
 # %% tags=["nbval-check-output"]
 scores = protocol.development_scores(protocol.study_store(folder, protocol.DEVELOPMENT).read())
-print("mean over development cells\n beta  rate    PSNR  accuracy")
+print("mean over development conditions\n beta  rate    PSNR  accuracy")
 for (beta, rate), score in scores.items():
     print(f"{beta:5.2f}  {rate:4.0f}  {score['psnr']:6.2f}  {score['accuracy']:8.3f}")
 

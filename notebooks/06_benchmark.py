@@ -153,8 +153,8 @@ print({kind: len(found) for kind, found in kinds.items()}, "| data sets:", ", ".
 # with open markers, and are listed here until they are complete.
 
 # %%
-conditions = analysis.complete_cells(frame, DATASETS, LEVELS, CORE)
-save(conditions, "table06a_cells", **source)
+conditions = analysis.complete_conditions(frame, DATASETS, LEVELS, CORE)
+save(conditions, "table06a_conditions", **source)
 print(f"complete: {conditions['complete'].sum()} of {len(conditions)} conditions")
 if len(incomplete := conditions[~conditions["complete"]]):
     display(incomplete.reset_index(drop=True))
@@ -260,7 +260,7 @@ beside = pd.concat([differences[:0], *parts], ignore_index=True)
 save(beside, "table06j_other_losses", **source)
 beside = beside.assign(sure=((beside["low"] > 0) | (beside["high"] < 0)) & (beside["seeds"] >= len(analysis.SEEDS)))
 whole = beside[beside["seeds"] >= len(analysis.SEEDS)].assign(rival=lambda t: t["rival"].map(LABELS))
-analysis.sides(whole, ["measure", "rival"]).rename(columns={"cells": "conditions"})
+analysis.sides(whole, ["measure", "rival"])
 
 # %%
 if len(beside):

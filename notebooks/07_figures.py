@@ -96,8 +96,8 @@ display(Markdown(inspect.cleandoc(claims.claims_ledger.__doc__)))
 # > - *high-noise regime*: our levels high and extreme; *mixed heavy-tailed and impulsive noise*: moderate, high and
 # >   extreme; *low noise*: our level low. "None" has no noise, and decides nothing.
 # > - *up to +4.75 %*: percentage points of accuracy, over the better of MSE and tuned GCL, which is the stricter
-# >   reading. One cell with such a gain is enough.
-# > - *optimally tuned generalized correntropy*: tuned per cell and per measure on clean validation images
+# >   reading. One condition with such a gain is enough.
+# > - *optimally tuned generalized correntropy*: tuned per condition and per measure on clean validation images
 # >   (notebook 06).
 # > - *small differences*: at most one percentage point of accuracy.
 # > - *less variance*: the variance over seeds, of accuracy, all noisy levels of a data set together.
@@ -126,7 +126,7 @@ display(Markdown(claims.ledger_markdown(ledger)))
 assert ledger["id"].tolist() == [claim["id"] for claim in claims.load_claims()]
 legal = {"proved", "not yet proved", "reproduced", "partly", "not reproduced", "undecided", "not yet measured"}
 assert set(ledger["verdict"]) <= legal
-# Nothing that is not complete is called reproduced, but for an "up to", which one cell settles.
+# Nothing that is not complete is called reproduced, but for an "up to", which one condition settles.
 settled = ledger[(ledger["verdict"] == "reproduced") & ~ledger["evidence"].str.startswith("gain")]
 assert (settled["missing"] == "").all()
 

@@ -473,12 +473,12 @@ rows = []
 for record in stored:
     config, run = record["config"], LabelRun.from_config(record["config"])
     if run.digest == record["digest"] and run.evaluate_on == "test":  # this protocol's, not an older one's
-        cell = {name: config[name] for name in ("dataset", "noise", "rate", "decay", "seed")}
-        rows.append({**cell, "method": method_of(config), **record["metrics"], "digest": record["digest"],
+        condition = {name: config[name] for name in ("dataset", "noise", "rate", "decay", "seed")}
+        rows.append({**condition, "method": method_of(config), **record["metrics"], "digest": record["digest"],
                      "history": record["history"], "epochs": config["epochs"], "data": record["data"]})  # fmt: skip
 frame = pd.DataFrame(rows, columns=["dataset", "noise", "rate", "decay", "seed", "method", "accuracy", "memorised",
                                     "digest", "history", "epochs", "data"])  # fmt: skip
-frame["cell"] = frame["noise"] + " " + frame["rate"].astype(str)
+frame["condition"] = frame["noise"] + " " + frame["rate"].astype(str)
 print(frame.groupby("dataset").size().to_dict(), "records")
 
 # %%
@@ -500,22 +500,22 @@ def medians_of(grouped):
 # %%
 wide = {run.digest for profile in ("embedded", "paper") for run in label_runs.PROFILES[profile]()}
 everything = frame[frame["digest"].isin(wide) & (frame["decay"] == "l2")]
-all_losses = medians_of(everything.groupby(["dataset", "cell", "method"])["accuracy"]).reset_index()
+all_losses = medians_of(everything.groupby(["dataset", "condition", "method"])["accuracy"]).reset_index()
 origin = {"records": {label_runs.STUDY: everything["digest"].tolist()},
           "data": dict(zip(everything["dataset"], everything["data"], strict=True))}  # fmt: skip
 if len(all_losses):
     save(all_losses, "table08c_all_losses", **origin)
-medians = all_losses.pivot(index=["dataset", "method"], columns="cell", values="median")
+medians = all_losses.pivot(index=["dataset", "method"], columns="condition", values="median")
 medians.rename(index=NAMES, level="method").round(3)
 
 
 # %%
-NOISES = [f"{kind} {rate}" for kind, rate in sorted(label_runs.CELLS, reverse=True)]
+NOISES = [f"{kind} {rate}" for kind, rate in sorted(label_runs.CONDITIONS, reverse=True)]
 
 
 def dots(ax, dataset, noise):
     """Every seed's accuracy a point, the median a bar; a row per loss."""
-    here = everything[(everything["dataset"] == dataset) & (everything["cell"] == noise)]
+    here = everything[(everything["dataset"] == dataset) & (everything["condition"] == noise)]
     for y, (method, color) in enumerate(reversed(COLORS.items())):
         part = 100 * here[here["method"] == method]["accuracy"]
         ax.plot(part, [y] * len(part), "o", color=color, ms=4, alpha=0.7, mew=0)
@@ -525,7 +525,7 @@ def dots(ax, dataset, noise):
 
 
 # %%
-lowest = everything.groupby(["dataset", "cell", "method"])["accuracy"].median().unstack().idxmin(axis=1)
+lowest = everything.groupby(["dataset", "condition", "method"])["accuracy"].median().unstack().idxmin(axis=1)
 if "digits" in lowest:
     assert (lowest["digits"].drop("asymmetric 0.4", errors="ignore") == "ce").all()
     fig, axes = plt.subplots(1, len(NOISES), figsize=(7.0, 3.2), sharey=True, sharex=True)
@@ -555,13 +555,13 @@ if rows:
     ax.set_yticks(range(len(rows)), [", ".join(row) for row in rows])
     ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel="median accuracy on clean test labels, %")
     fig.legend(loc="outside lower center", ncols=4)
-    both = medians.loc[mirrors].unstack("method").stack("cell", future_stack=True)[["ce", "jal_ce"]].dropna()
+    both = medians.loc[mirrors].unstack("method").stack("condition", future_stack=True)[["ce", "jal_ce"]].dropna()
     ahead = int((both["jal_ce"] > both["ce"]).sum())
     figures.headline(fig, f"Larger images: JAL-CE is above cross-entropy in {ahead} of {len(both)} conditions")
     save(fig, "fig08h_mirrors", **origin)
 
 # %%
-for (dataset, noise), part in all_losses.groupby(["dataset", "cell"]):
+for (dataset, noise), part in all_losses.groupby(["dataset", "condition"]):
     part = part.set_index("method")["median"].sort_values(ascending=False)
     best, worst = (f"{NAMES[part.index[i]]} {100 * part.iloc[i]:.1f}" for i in (0, -1))
     ours = ", ".join(f"{NAMES[m]} {100 * part[m]:.1f}" for m in ("ce", "jal_ce") if m in part)
@@ -600,7 +600,7 @@ source = {
     "records": {label_runs.STUDY: core_frame["digest"].tolist()},
     "data": dict(zip(core_frame["dataset"], core_frame["data"], strict=True)),
 }
-keys = ["dataset", "cell", "method", "decay"]
+keys = ["dataset", "condition", "method", "decay"]
 summary = medians_of(core_frame.groupby(keys)["accuracy"])
 summary["memorised"] = core_frame.groupby(keys)["memorised"].median()
 if len(summary):
@@ -616,11 +616,11 @@ summary.round(3)
 
 # %%
 def differences(a, b):
-    """Paired differences a - b over seeds in every cell; a and b are (method, decay)."""
+    """Paired differences a - b over seeds in every condition; a and b are (method, decay)."""
     sides = [core_frame[(core_frame["method"] == m) & (core_frame["decay"] == d)] for m, d in (a, b)]
-    sides = [side.set_index(["dataset", "cell", "seed"])["accuracy"] for side in sides]
+    sides = [side.set_index(["dataset", "condition", "seed"])["accuracy"] for side in sides]
     found = 100 * (sides[0] - sides[1]).dropna()
-    return {cell: part.to_numpy() for cell, part in found.groupby(level=[0, 1])}
+    return {condition: part.to_numpy() for condition, part in found.groupby(level=[0, 1])}
 
 
 # %%
@@ -633,20 +633,26 @@ comparisons = {
 }
 rows = []
 for what, sides in comparisons.items():
-    for (dataset, cell), values in differences(*sides).items():
+    for (dataset, condition), values in differences(*sides).items():
         low, high = bootstrap_interval(values)
-        entry = {"dataset": dataset, "cell": cell, "what": what, "seeds": len(values), "difference": np.median(values)}
+        entry = {
+            "dataset": dataset,
+            "condition": condition,
+            "what": what,
+            "seeds": len(values),
+            "difference": np.median(values),
+        }
         rows.append(entry | {"low": low, "high": high, "ahead": int((values > 0).sum())})
-table = pd.DataFrame(rows, columns=["dataset", "cell", "what", "seeds", "difference", "low", "high", "ahead"])
+table = pd.DataFrame(rows, columns=["dataset", "condition", "what", "seeds", "difference", "low", "high", "ahead"])
 if len(table):
     save(table, "table08b_differences", **source)
 table.round(2)
 
 # %%
-cells = sorted({(row.dataset, row.cell) for row in table.itertuples()}, reverse=True)
-fig, axes = plt.subplots(1, max(len(cells), 1), figsize=(7.0, 3.0), sharey=True, sharex=True, squeeze=False)
-for ax, key in zip(axes[0], cells, strict=False):
-    part = table[(table["dataset"] == key[0]) & (table["cell"] == key[1])].set_index("what")
+conditions = sorted({(row.dataset, row.condition) for row in table.itertuples()}, reverse=True)
+fig, axes = plt.subplots(1, max(len(conditions), 1), figsize=(7.0, 3.0), sharey=True, sharex=True, squeeze=False)
+for ax, key in zip(axes[0], conditions, strict=False):
+    part = table[(table["dataset"] == key[0]) & (table["condition"] == key[1])].set_index("what")
     for y, what in enumerate(list(comparisons)[::-1]):
         color = "#D55E00" if what.startswith("loss") else "0.45" if what.startswith("decay") else "#0072B2"
         if what in part.index:
@@ -674,17 +680,17 @@ shown_sets = sorted(matched["dataset"].unique(), reverse=True)
 fig, axes = plt.subplots(2, 2, figsize=(7.0, 4.4), sharey="row", squeeze=False)
 for (row, measure), (column, dataset) in itertools.product(enumerate(("accuracy", "memorised")), enumerate(shown_sets)):
     ax = axes[row, column]
-    for (method, cell), part in matched[matched["dataset"] == dataset].groupby(["method", "cell"]):
+    for (method, condition), part in matched[matched["dataset"] == dataset].groupby(["method", "condition"]):
         curve = 100 * np.median(np.array([history[measure] for history in part["history"]]), axis=0)
-        look = {"ls": "-" if "sym" in cell[:3] else "--", "color": COLORS[method]}
-        ax.plot(range(1, len(curve) + 1), curve, label=f"{NAMES[method]}, {cell}", **look)
+        look = {"ls": "-" if "sym" in condition[:3] else "--", "color": COLORS[method]}
+        ax.plot(range(1, len(curve) + 1), curve, label=f"{NAMES[method]}, {condition}", **look)
     ax.set(title=dataset if row == 0 else None, ylabel="")
     ax.set_xlabel("epoch" if row else "")
 axes[0, 0].set_ylabel("accuracy, %")
 axes[1, 0].set_ylabel("wrong labels\nrepeated, %")
 fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 if len(matched):
-    last = 100 * matched.groupby(["method", "dataset", "cell"])["memorised"].median()
+    last = 100 * matched.groupby(["method", "dataset", "condition"])["memorised"].median()
     texts = [f"{last[m].min():.0f} to {last[m].max():.0f} %" for m in ("ce", "jal_ce")]
     figures.headline(fig, f"In the end cross-entropy repeats {texts[0]} of the wrong labels, JAL-CE {texts[1]}")
     save(fig, "fig08g_curves", **source)
@@ -696,8 +702,8 @@ if len(matched):
 # zero, "behind" below; else it is "undecided".
 
 # %%
-for dataset, cell in cells:
-    row = table[(table["dataset"] == dataset) & (table["cell"] == cell)].set_index("what")
+for dataset, condition in conditions:
+    row = table[(table["dataset"] == dataset) & (table["condition"] == condition)].set_index("what")
     if "loss alone (both L2)" not in row.index:
         continue
     fair = row.loc["loss alone (both L2)"]
@@ -705,7 +711,7 @@ for dataset, cell in cells:
     if fair["seeds"] < len(label_runs.SEEDS):
         verdict = f"too few seeds, so far {verdict}"
     interval = f"{fair['difference']:+.1f} points [{fair['low']:+.1f}, {fair['high']:+.1f}]"
-    print(f"{dataset}, {cell}: {verdict}; {interval}, ahead in {fair['ahead']} of {fair['seeds']} seeds")
+    print(f"{dataset}, {condition}: {verdict}; {interval}, ahead in {fair['ahead']} of {fair['seeds']} seeds")
 
 # %% [markdown]
 # ## What to take away

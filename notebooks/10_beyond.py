@@ -353,7 +353,7 @@ def with_interval(row, factor, digits):
 # %%
 store = multiverse_store(folder, "mnist").read()
 limits = shape_limits(store)
-runs = {cell.run(method, seed).digest for cell in ABLATED for method in ABLATIONS for seed in SEEDS}
+runs = {condition.run(method, seed).digest for condition in ABLATED for method in ABLATIONS for seed in SEEDS}
 used_here = [record for record in store if record["digest"] in runs]
 save(limits, "table10_shape_limits", records={"multiverse_mnist": used_here})
 units = {

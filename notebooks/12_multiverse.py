@@ -118,9 +118,9 @@ per.join(covered)
 # choices ([Simonsohn, Simmons and Nelson 2020](https://doi.org/10.1038/s41562-020-0912-z)).
 #
 # > **Our choice.** What counts, which interval is used, and how all specifications are tested together was committed
-# > when one of the 32 cells of the curve was nearly run (mnist, clipped, high), and before it was analysed
+# > when one of the 32 conditions of the curve was nearly run (mnist, clipped, high), and before it was analysed
 # > (`alcl/experiments/specification.py`). What each verdict means, and how spread is compared, was written when that
-# > cell had been seen and the other 31 were not run (`alcl/paper/curve.py`, `alcl/experiments/spread.py`).
+# > condition had been seen and the other 31 were not run (`alcl/paper/curve.py`, `alcl/experiments/spread.py`).
 
 # %%
 save(draw_curve(specs), "fig12a_curve", **source)

@@ -30,12 +30,12 @@ def record(method, dataset="digits", level="high", seed=0, accuracy=0.5, psnr=10
     }
 
 
-#: For which setting GCL's tuning is made to come out, by measure; the same in every cell except where a test says.
+#: For which setting GCL's tuning is made to come out, by measure; the same in every condition except where a test says.
 BEST = {"accuracy": (2.0, 0.5), "psnr": (4.0, 1.0)}
 
 
 def tuning(dataset="digits", level="high", best=BEST, seconds=1.0):
-    """GCL's tuning records of a cell: each measure falls with the distance from its best setting."""
+    """GCL's tuning records of a condition: each measure falls with the distance from its best setting."""
     found = []
     for alpha, beta in itertools.product(GCL_ALPHAS, GCL_BETAS):
         off = {m: abs(math.log(alpha / a)) + abs(math.log(beta / b)) for m, (a, b) in best.items()}

@@ -237,7 +237,7 @@ def test_compiled_graphs_hold_the_assertion(criterion, value):
 
 
 def test_a_run_that_diverges_is_recorded_not_lost():
-    """In a benchmark, divergence is a result: None in the record, and the cell stays complete."""
+    """In a benchmark, divergence is a result: None in the record, and the condition stays complete."""
     config = reconstruction.method_run(
         "mse", "digits", "extreme", epochs=2, n_train=64, n_test=32, n_validation=32, lr=1e25
     )

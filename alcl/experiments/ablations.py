@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from .analysis import paired_differences
-from .multiverse import ABLATIONS, Cell, declared
+from .multiverse import ABLATIONS, Condition, declared
 
 __all__ = ["ABLATED", "CLEAN_MEASURES", "ablation_frame", "shape_limits"]
 
@@ -18,7 +18,7 @@ CLEAN_MEASURES = ("psnr", "ssim", "restored")
 
 
 #: The conditions in which they were run, in the order of the declaration.
-ABLATED: tuple[Cell, ...] = tuple(dict.fromkeys(step.cell for step in declared() if step.part == "ablations"))
+ABLATED: tuple[Condition, ...] = tuple(dict.fromkeys(step.condition for step in declared() if step.part == "ablations"))
 
 
 def ablation_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -32,17 +32,17 @@ def ablation_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     for step in declared():
         if step.part != "ablations":
             continue
-        cell = step.cell
+        condition = step.condition
         for method in ABLATIONS:
             for seed in step.seeds:
-                record = there.get(cell.run(method, seed).digest)
+                record = there.get(condition.run(method, seed).digest)
                 if record is None:
                     continue
                 values = {name: record["metrics"][name] for name in CLEAN_MEASURES}
                 values |= {name: record["history"][name][-1] for name in ("alpha", "beta")}
                 for measure, value in values.items():
                     finite = value is not None and math.isfinite(value)
-                    where = [cell.dataset, cell.sensor, cell.level]
+                    where = [condition.dataset, condition.sensor, condition.level]
                     rows.append([*where, method, seed, measure, value if finite else -math.inf])
     return pd.DataFrame(rows, columns=["dataset", "sensor", "level", "method", "seed", "measure", "value"])
 
@@ -58,16 +58,16 @@ def shape_limits(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     parts = []
     for method in ABLATIONS[1:]:
         for measure in dict.fromkeys(frame["measure"]):
-            # A sensor and a level are one cell: names that no level has, so that both are paired and adjusted together.
-            cells = frame.assign(level=frame["sensor"] + "/" + frame["level"])
-            part = paired_differences(cells, method, "alcl", measure)
+            # Sensor and level are one condition, by a name that no level has: both are paired and adjusted together.
+            conditions = frame.assign(level=frame["sensor"] + "/" + frame["level"])
+            part = paired_differences(conditions, method, "alcl", measure)
             parts.append(part.assign(method=method, measure=measure))
     if not parts:
         return pd.DataFrame(columns=["dataset", "sensor", "level", "method", "measure"])
     table = pd.concat(parts, ignore_index=True)
     table[["sensor", "level"]] = table["level"].str.split("/", expand=True)
     first = ["dataset", "sensor", "level", "method", "measure"]
-    order = {(cell.sensor, cell.level): i for i, cell in enumerate(ABLATED)}
+    order = {(condition.sensor, condition.level): i for i, condition in enumerate(ABLATED)}
     table = table[[*first, *(name for name in table if name not in first)]]
     place = [order[sensor, level] for sensor, level in zip(table["sensor"], table["level"], strict=True)]
     return table.iloc[pd.Series(place).sort_values(kind="stable").index].reset_index(drop=True)

@@ -2,8 +2,8 @@
 
 Pure functions from records (dicts, as `RecordStore.read` gives them) to tables. Nothing here trains or draws.
 
-A *cell* is a data set at a noise level. All comparisons are paired: the runs of one seed share noise, initialisation
-and batches, so their difference is the loss's doing.
+A *condition* is a data set at a noise level. All comparisons are paired: the runs of one seed share noise,
+initialisation and batches, so their difference is the loss's doing.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from .protocol import GCL_ALPHAS, GCL_BETAS, KEPT_LEVEL, MEASURES, PROFILES, TUN
 from .reconstruction import method_in, method_run
 
 __all__ = [
-    "CELL",
+    "CONDITION",
     "CONFIDENCE",
     "SEEDS",
     "TUNED_BY",
     "benchmark_frame",
     "bootstrap_interval",
-    "complete_cells",
+    "complete_conditions",
     "differences",
     "fewest_seeds",
     "holm",
@@ -53,14 +53,14 @@ __all__ = [
 
 CONFIDENCE = 0.95
 RESAMPLES = 9999
-#: The seeds of the full grid; a cell with fewer is incomplete.
+#: The seeds of the full grid; a condition with fewer is incomplete.
 SEEDS = PROFILES["paper"].seeds
 #: What a run is judged by -> what GCL was tuned by. SSIM, which has no tuning of its own, takes PSNR's.
 TUNED_BY = {"accuracy": "accuracy", "psnr": "psnr", "ssim": "psnr"}
 
-#: The columns that name a cell.
-CELL = ["dataset", "level"]
-_COLUMNS = [*CELL, "method", "seed", "measure", "value", "seconds", "alpha", "beta", "digest"]
+#: The columns that name a condition.
+CONDITION = ["dataset", "level"]
+_COLUMNS = [*CONDITION, "method", "seed", "measure", "value", "seconds", "alpha", "beta", "digest"]
 
 # --- from records to one table --------------------------------------------------------------------------------------
 
@@ -76,12 +76,12 @@ def sort_records(records: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping
         kind = "other"
         try:
             method, judged_on = method_in(record), config["evaluate_on"]
-            cell = (config["dataset"], config["level"], config["seed"])
+            condition = (config["dataset"], config["level"], config["seed"])
             options = tuple(config["options"].items()) if method == "gcl" else ()
             if (
                 method != "other"
-                and cell[1] in LEVELS
-                and _digest(method, *cell, judged_on, options) == record["digest"]
+                and condition[1] in LEVELS
+                and _digest(method, *condition, judged_on, options) == record["digest"]
             ):
                 kind = "evaluation" if judged_on == "test" else "validation"
         except (KeyError, TypeError, ValueError):
@@ -112,8 +112,8 @@ def benchmark_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """One row for every data set, level, method, seed and measure of the grid's evaluation runs.
 
     GCL's runs become two methods, each at the setting tuned *for that measure* (see `TUNED_BY`): "gcl", tuned in the
-    cell itself, and "gcl_kept", tuned at `KEPT_LEVEL` and used everywhere. Where the tuning runs are not recorded, the
-    rows are absent, and `complete_cells` says so.
+    condition itself, and "gcl_kept", tuned at `KEPT_LEVEL` and used everywhere. Where the tuning runs are not recorded,
+    the rows are absent, and `complete_conditions` says so.
 
     Columns: dataset, level, method, seed, measure ("accuracy" in [0, 1], "psnr" in dB, "ssim"), value, seconds (of
     training), alpha and beta (GCL's setting, else NaN), digest. A measure that is not finite (a run that diverged)
@@ -130,7 +130,7 @@ def benchmark_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         else:
             rows += [_row(record, method, measure) for measure in TUNED_BY]
     tuned: dict[tuple[str, str, str], tuple[float, float] | None] = {}
-    for dataset, level in dict.fromkeys(cell[:2] for cell in gcl):
+    for dataset, level in dict.fromkeys(condition[:2] for condition in gcl):
         for (method, at), measure in itertools.product((("gcl", level), ("gcl_kept", KEPT_LEVEL)), TUNED_BY):
             key = (dataset, at, TUNED_BY[measure])
             if key not in tuned:
@@ -147,8 +147,8 @@ def _row(
 ) -> list[Any]:
     config, value = record["config"], record["metrics"].get(measure)
     value = -np.inf if value is None or not np.isfinite(value) else float(value)
-    cell = [config["dataset"], config["level"], method, config["seed"], measure]
-    return [*cell, value, record["seconds"]["fit"], alpha, beta, record["digest"]]
+    condition = [config["dataset"], config["level"], method, config["seed"], measure]
+    return [*condition, value, record["seconds"]["fit"], alpha, beta, record["digest"]]
 
 
 def _tuned(records: Sequence[Mapping[str, Any]], dataset: str, level: str, measure: str) -> tuple[float, float] | None:
@@ -162,14 +162,14 @@ def _tuned(records: Sequence[Mapping[str, Any]], dataset: str, level: str, measu
 def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows in the order of data sets and levels everywhere used, other columns by their values."""
     orders = {"dataset": list(DATASETS), "level": list(LEVELS)}
-    by = [name for name in (*CELL, "method", "measure", "seed") if name in frame]
+    by = [name for name in (*CONDITION, "method", "measure", "seed") if name in frame]
     for name, order in orders.items():  # data sets of one's own come last
         orders[name] = order + sorted(set(frame[name]) - set(order)) if name in frame else order
     key = lambda column: column.map(orders[column.name].index) if column.name in orders else column  # noqa: E731
     return frame.sort_values(by, key=key, kind="stable", ignore_index=True)
 
 
-def complete_cells(
+def complete_conditions(
     frame: pd.DataFrame,
     datasets: Iterable[str],
     levels: Iterable[str],
@@ -177,10 +177,10 @@ def complete_cells(
     seeds: Iterable[int] = SEEDS,
     measure: str = "accuracy",
 ) -> pd.DataFrame:
-    """One row for every cell asked for, recorded or not: dataset, level, complete (bool), and missing, which names each
-    method that lacks seeds: "gcl: none; l1: 3 of 10 seeds"."""
+    """One row for every condition asked for, recorded or not: dataset, level, complete (bool), and missing, which names
+    each method that lacks seeds: "gcl: none; l1: 3 of 10 seeds"."""
     methods, seeds, rows = list(methods), set(seeds), []
-    groups = frame[frame["measure"] == measure].groupby([*CELL, "method"])["seed"]
+    groups = frame[frame["measure"] == measure].groupby([*CONDITION, "method"])["seed"]
     there = {key: len(seeds & set(group)) for key, group in groups}
     for dataset, level in itertools.product(datasets, levels):
         counts = {method: there.get((dataset, level, method), 0) for method in methods}
@@ -190,12 +190,12 @@ def complete_cells(
         else:
             missing = "; ".join(f"{m}: {f'{n} of {len(seeds)} seeds' if n else 'none'}" for m, n in gaps.items())
         rows.append([dataset, level, not gaps, missing])
-    return pd.DataFrame(rows, columns=[*CELL, "complete", "missing"])
+    return pd.DataFrame(rows, columns=[*CONDITION, "complete", "missing"])
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """Per cell, method and measure: seeds (how many), median, quartiles q1 and q3, sd, diverged (how many runs)."""
-    groups = frame.groupby([*CELL, "method", "measure"])["value"]
+    """Per condition, method and measure: seeds (number), median, quartiles q1 and q3, sd, diverged (number of runs)."""
+    groups = frame.groupby([*CONDITION, "method", "measure"])["value"]
     table = groups.agg(
         seeds="count",
         median="median",
@@ -297,7 +297,7 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
 def _pairs(frame: pd.DataFrame, a: str, b: str, measure: str) -> pd.DataFrame:
     """Values of two methods at the seeds that both have: index (dataset, level, seed), columns "a" and "b"."""
-    table = frame[frame["measure"] == measure].set_index([*CELL, "seed"])
+    table = frame[frame["measure"] == measure].set_index([*CONDITION, "seed"])
     columns = {name: table.loc[table["method"] == method, "value"] for name, method in (("a", a), ("b", b))}
     return pd.DataFrame(columns).dropna().sort_index()
 
@@ -308,30 +308,30 @@ def differences(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.where(a == b, 0.0, np.asarray(a) - np.asarray(b))
 
 
-def _by_cell(pairs: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
-    keys = _sorted(pairs.reset_index()[CELL].drop_duplicates())
+def _by_condition(pairs: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+    keys = _sorted(pairs.reset_index()[CONDITION].drop_duplicates())
     return [((d, level), pairs.loc[(d, level)]) for d, level in keys.itertuples(index=False)]
 
 
 def paired_differences(
     frame: pd.DataFrame, a: str, b: str, measure: str, confidence: float = CONFIDENCE
 ) -> pd.DataFrame:
-    """Per cell, method `a` minus method `b` over the seeds that both have.
+    """Per condition, method `a` minus method `b` over the seeds that both have.
 
     Columns: dataset, level, seeds, median_a, median_b, difference (median of the paired differences), low and high (its
-    bootstrap interval), ahead, behind, tied (seeds), p (Wilcoxon signed-rank), p_holm (adjusted over the cells of this
-    table), note. The note says where the seeds are too few for the adjusted p-value ever to fall to 1 - confidence.
-    Cells without a pair are absent: `complete_cells` names them.
+    bootstrap interval), ahead, behind, tied (seeds), p (Wilcoxon signed-rank), p_holm (adjusted over the conditions of
+    this table), note. The note says where the seeds are too few for the adjusted p-value ever to fall to 1 -
+    confidence. Conditions without a pair are absent: `complete_conditions` names them.
     """
     rows = []
-    for cell, pair in _by_cell(_pairs(frame, a, b, measure)):
+    for condition, pair in _by_condition(_pairs(frame, a, b, measure)):
         d = differences(pair["a"].to_numpy(), pair["b"].to_numpy())
         low, high = bootstrap_interval(d, confidence)
         counts = [int((d > 0).sum()), int((d < 0).sum()), int((d == 0).sum())]
         medians = [pair["a"].median(), pair["b"].median(), float(np.median(d))]
-        rows.append([*cell, len(d), *medians, low, high, *counts, signed_rank_p(d)])
+        rows.append([*condition, len(d), *medians, low, high, *counts, signed_rank_p(d)])
     names = ["seeds", "median_a", "median_b", "difference", "low", "high", "ahead", "behind", "tied", "p"]
-    table = pd.DataFrame(rows, columns=[*CELL, *names])
+    table = pd.DataFrame(rows, columns=[*CONDITION, *names])
     table["p_holm"] = holm(table["p"])
     needed = fewest_seeds(max(len(table), 1), confidence)
     table["note"] = [f"needs {needed} seeds to be significant" if n < needed else "" for n in table["seeds"]]
@@ -342,27 +342,27 @@ def sides(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """How many rows of a table of differences have their whole interval above zero, and how many below, for each group.
 
     table: with columns low and high, the ends of the intervals (NaN: no interval, so not resolved), and those of `by`.
-    Returns one row a group, in the table's order, with columns cells, ahead, unresolved, behind; index `by`.
+    Returns one row a group, in the table's order, with columns conditions, ahead, unresolved, behind; index `by`.
     """
-    counted = table.assign(cells=1, ahead=table["low"] > 0, behind=table["high"] < 0)
-    counted = counted.groupby(list(by), sort=False)[["cells", "ahead", "behind"]].sum()
-    counted.insert(2, "unresolved", counted["cells"] - counted["ahead"] - counted["behind"])
+    counted = table.assign(conditions=1, ahead=table["low"] > 0, behind=table["high"] < 0)
+    counted = counted.groupby(list(by), sort=False)[["conditions", "ahead", "behind"]].sum()
+    counted.insert(2, "unresolved", counted["conditions"] - counted["ahead"] - counted["behind"])
     return counted
 
 
 def variance_ratio(samples: np.ndarray) -> np.ndarray:
-    """Geometric mean over cells of the ratio of variances; samples (..., n, cells, 2) to (...)."""
+    """Geometric mean over conditions of the ratio of variances; samples (..., n, conditions, 2) to (...)."""
     with np.errstate(all="ignore"):
         variances = samples.var(axis=-3, ddof=1)
         return np.exp(np.mean(np.log(variances[..., 0] / variances[..., 1]), axis=-1))
 
 
 def variance_ratio_interval(samples: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Jackknife interval of the geometric mean over cells of var(a)/var(b) (Miller, Ann. Math. Stat. 39(2), 1968).
+    """Jackknife interval of the geometric mean over conditions of var(a)/var(b) (Miller, Ann. Math. Stat. 39(2), 1968).
 
-    samples: shape (n, cells, 2), finite; a seed's row is left out as a whole. With ten seeds it covers as it should,
-    where the percentile bootstrap of a variance ratio covers 90 % instead of 95 %. (NaN, NaN) for n < 3 or where a
-    method does not vary.
+    samples: shape (n, conditions, 2), finite; a seed's row is left out as a whole. With ten seeds it covers as it
+    should, where the percentile bootstrap of a variance ratio covers 90 % instead of 95 %. (NaN, NaN) for n < 3 or
+    where a method does not vary.
     """
     samples = np.asarray(samples, dtype=float)
     n = len(samples)
@@ -378,28 +378,28 @@ def variance_ratio_interval(samples: np.ndarray, confidence: float = CONFIDENCE)
 
 
 def variance_ratios(frame: pd.DataFrame, a: str, b: str, measure: str, confidence: float = CONFIDENCE) -> pd.DataFrame:
-    """Per cell, the variance over seeds of method `a` divided by that of method `b`.
+    """Per condition, the variance over seeds of method `a` divided by that of method `b`.
 
     Columns: dataset, level, seeds, sd_a, sd_b, ratio, low and high (`variance_ratio_interval`), p (Pitman 1939 and
     Morgan 1939: sum and difference of a pair are uncorrelated iff the variances are equal; assumes normality) and
-    p_holm. Cells with fewer than 3 pairs, or with a diverged run, have NaN.
+    p_holm. Conditions with fewer than 3 pairs, or with a diverged run, have NaN.
     """
     rows = []
-    for cell, pair in _by_cell(_pairs(frame, a, b, measure)):
+    for condition, pair in _by_condition(_pairs(frame, a, b, measure)):
         x = pair[["a", "b"]].to_numpy()
-        row = [*cell, len(x), _deviation(x[:, 0]), _deviation(x[:, 1]), *[math.nan] * 4]
+        row = [*condition, len(x), _deviation(x[:, 0]), _deviation(x[:, 1]), *[math.nan] * 4]
         if len(x) >= 3 and np.isfinite(x).all():
             row[5:8] = float(variance_ratio(x[:, None])), *variance_ratio_interval(x[:, None], confidence)
             if np.ptp(x, axis=0).all():
                 row[8] = stats.pearsonr(x.sum(axis=1), x[:, 0] - x[:, 1]).pvalue
         rows.append(row)
-    table = pd.DataFrame(rows, columns=[*CELL, "seeds", "sd_a", "sd_b", "ratio", "low", "high", "p"])
+    table = pd.DataFrame(rows, columns=[*CONDITION, "seeds", "sd_a", "sd_b", "ratio", "low", "high", "p"])
     table["p_holm"] = holm(table["p"])
     return table
 
 
 def repair_share(frame: pd.DataFrame, method: str, measure: str, confidence: float = CONFIDENCE) -> pd.DataFrame:
-    """How much of the damage that noise does to MSE a method repairs, per cell:
+    """How much of the damage that noise does to MSE a method repairs, per condition:
 
         share = (median(method) - median(MSE)) / (median(MSE on clean targets) - median(MSE)).
 
@@ -414,11 +414,11 @@ def repair_share(frame: pd.DataFrame, method: str, measure: str, confidence: flo
     rows = []
     both = _pairs(frame, method, "mse", measure).rename(columns={"a": "ours", "b": "mse"})
     clean = _pairs(frame, "clean", "mse", measure)["a"].rename("clean")
-    for cell, group in _by_cell(both.join(clean, how="inner")):
+    for condition, group in _by_condition(both.join(clean, how="inner")):
         x = group.to_numpy()
         damage = float(np.median(x[:, 2]) - np.median(x[:, 1]))
-        rows.append([*cell, len(x), damage, float(share(x)), *bootstrap_interval(x, confidence, share)])
-    return pd.DataFrame(rows, columns=[*CELL, "seeds", "damage", "share", "low", "high"])
+        rows.append([*condition, len(x), damage, float(share(x)), *bootstrap_interval(x, confidence, share)])
+    return pd.DataFrame(rows, columns=[*CONDITION, "seeds", "damage", "share", "low", "high"])
 
 
 def training_runs(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -432,8 +432,8 @@ def training_runs(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     records = list(records)
     tuning: dict[tuple[str, str], list[float]] = {}
     for record in tuning_records(records):
-        cell = (record["config"]["dataset"], record["config"]["level"])
-        tuning.setdefault(cell, []).append(record["seconds"]["fit"])
+        condition = (record["config"]["dataset"], record["config"]["level"])
+        tuning.setdefault(condition, []).append(record["seconds"]["fit"])
     frame = benchmark_frame(records)
     rows = []
     for (dataset, method), group in frame[frame["measure"] == "accuracy"].groupby(["dataset", "method"]):
@@ -448,7 +448,7 @@ def training_runs(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def tuning_landscape(records: Iterable[Mapping[str, Any]], dataset: str, level: str, measure: str) -> pd.DataFrame:
-    """GCL's tuning runs in a cell: the measure on clean validation images, mean over tuning seeds. Index: alpha,
+    """GCL's tuning runs in a condition: the measure on clean validation images, mean over tuning seeds. Index: alpha,
     columns: beta; NaN where a setting is not recorded or has diverged; empty if nothing is."""
     rows = [
         (*(record["config"]["options"][name] for name in ("alpha", "beta")), record["metrics"].get(measure))
@@ -462,29 +462,31 @@ def tuning_landscape(records: Iterable[Mapping[str, Any]], dataset: str, level: 
 def single_settings(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """GCL as a user has it, one setting for all measures, minus ALCL: differences of medians over all seeds.
 
-    In every cell GCL's setting is the oracle's, for accuracy and then for PSNR, and both settings are judged in both
-    measures. Cells where runs or tuning runs are missing are absent.
+    In every condition GCL's setting is the oracle's, for accuracy and then for PSNR, and both settings are judged in
+    both measures. Conditions where runs or tuning runs are missing are absent.
 
     Columns: dataset, level, tuned_by ("accuracy" or "psnr"), accuracy (a share, not points), psnr (dB).
     """
     kinds = sort_records(records)
     known = {record["digest"]: record["metrics"] for record in kinds["evaluation"]}
-    cells = dict.fromkeys((r["config"]["dataset"], r["config"]["level"]) for r in kinds["evaluation"])
+    conditions = dict.fromkeys((r["config"]["dataset"], r["config"]["level"]) for r in kinds["evaluation"])
 
-    def medians(cell: tuple[str, str], method: str, options: tuple = ()) -> np.ndarray | None:
-        runs = [known.get(_digest(method, *cell, seed, "test", options)) for seed in SEEDS]
+    def medians(condition: tuple[str, str], method: str, options: tuple = ()) -> np.ndarray | None:
+        runs = [known.get(_digest(method, *condition, seed, "test", options)) for seed in SEEDS]
         if None in runs:
             return None
         return np.median([[-math.inf if run[m] is None else run[m] for m in MEASURES] for run in runs], axis=0)
 
     rows = []
-    for cell, measure in itertools.product(cells, MEASURES):
-        setting = _tuned(kinds["validation"], *cell, measure)
-        ours = medians(cell, "alcl")
-        theirs = None if setting is None else medians(cell, "gcl", tuple(zip(("alpha", "beta"), setting, strict=True)))
+    for condition, measure in itertools.product(conditions, MEASURES):
+        setting = _tuned(kinds["validation"], *condition, measure)
+        ours = medians(condition, "alcl")
+        theirs = (
+            None if setting is None else medians(condition, "gcl", tuple(zip(("alpha", "beta"), setting, strict=True)))
+        )
         if ours is not None and theirs is not None:
-            rows.append([*cell, measure, *(theirs - ours)])
-    return _sorted(pd.DataFrame(rows, columns=[*CELL, "tuned_by", *MEASURES]))
+            rows.append([*condition, measure, *(theirs - ours)])
+    return _sorted(pd.DataFrame(rows, columns=[*CONDITION, "tuned_by", *MEASURES]))
 
 
 def in_both_measures(single: pd.DataFrame) -> tuple[int, int]:

@@ -89,12 +89,12 @@ MEDIAN: Setting = (1.5, 0.5)
 #: validation images, all that a user has (`readings.noisy_error`). "one": minus the mean rank by the first four.
 ORACLES = ("psnr", "ssim", "restored", "codes")
 CRITERIA = (*ORACLES, "noisy", "one")
-#: Rule -> in words. Those of `TUNED` choose among a cell's finalists.
+#: Rule -> in words. Those of `TUNED` choose among a condition's finalists.
 RULES = {
-    **{f"oracle_{m}": f"best by {m} on clean validation images of the cell" for m in ORACLES},
-    "one": "one setting for all measures of the cell: the best mean rank on clean validation images",
+    **{f"oracle_{m}": f"best by {m} on clean validation images of the condition" for m in ORACLES},
+    "one": "one setting for all measures of the condition: the best mean rank on clean validation images",
     "kept": "that one setting of another level (KEPT_LEVEL), as it is",
-    "noisy": "best by mean absolute error on noisy validation images of the cell, as a user must",
+    "noisy": "best by mean absolute error on noisy validation images of the condition, as a user must",
     "alpha2": "alpha = 2 (correntropy proper), one setting for all measures",
     "median": "the middle of the grid, not tuned",
     "public": "the public default, alpha = 2, sigma = 0.2, not tuned",
@@ -115,7 +115,7 @@ SECONDS = {"mnist": 9.0, "fashion_mnist": 9.0, "cifar10": 16.0, "gtsrb": 16.0}
 
 
 @dataclass(frozen=True)
-class Cell:
+class Condition:
     """One condition: data set, sensor (of `SENSORS`) and level."""
 
     dataset: str
@@ -150,37 +150,39 @@ def on_edge(setting: Setting) -> tuple[str, ...]:
     return tuple(side for side, there in sides.items() if there)
 
 
-def first_tuning(cell: Cell) -> list[Run]:
+def first_tuning(condition: Condition) -> list[Run]:
     """The whole grid at the first tuning seed, judged on validation images."""
-    return [cell.gcl(setting, TUNING_SEEDS[0], evaluate_on="validation") for setting in GRID]
+    return [condition.gcl(setting, TUNING_SEEDS[0], evaluate_on="validation") for setting in GRID]
 
 
-def final_tuning(records: Records, cell: Cell) -> list[Run]:
+def final_tuning(records: Records, condition: Condition) -> list[Run]:
     """The finalists at the other tuning seeds. Raises LookupError while `first_tuning` is not recorded."""
-    chosen = finalists(records, cell)
-    return [cell.gcl(s, seed, evaluate_on="validation") for seed in TUNING_SEEDS[1:] for s in chosen]
+    chosen = finalists(records, condition)
+    return [condition.gcl(s, seed, evaluate_on="validation") for seed in TUNING_SEEDS[1:] for s in chosen]
 
 
-def finalists(records: Records, cell: Cell) -> list[Setting]:
+def finalists(records: Records, condition: Condition) -> list[Setting]:
     """The best by every criterion, the three best by "one", the best of alpha = 2 by it; in the order of the grid."""
-    table = scores(records, cell, GRID, TUNING_SEEDS[:1])
+    table = scores(records, condition, GRID, TUNING_SEEDS[:1])
     found = {s for criterion in CRITERIA for s in _best(table, criterion, 3 if criterion == "one" else 1)}
     found |= set(_best({s: row for s, row in table.items() if s[0] == 2.0}, "one", 1))
     return [setting for setting in GRID if setting in found]
 
 
 def scores(
-    records: Records, cell: Cell, settings: Sequence[Setting], seeds: Sequence[int]
+    records: Records, condition: Condition, settings: Sequence[Setting], seeds: Sequence[int]
 ) -> dict[Setting, dict[str, float]]:
     """{setting: {criterion: mean over tuning seeds}}; a measure that is not finite counts as -inf.
 
     Raises LookupError, with their number, while runs are not recorded.
     """
     there = {record["digest"]: record["metrics"] for record in records}
-    wanted = {s: [cell.gcl(s, seed, evaluate_on="validation").digest for seed in seeds] for s in settings}
+    wanted = {s: [condition.gcl(s, seed, evaluate_on="validation").digest for seed in seeds] for s in settings}
     missing = sum(digest not in there for digests in wanted.values() for digest in digests)
     if missing:
-        raise LookupError(f"{missing} tuning runs of {cell.dataset}/{cell.sensor}/{cell.level} are not recorded")
+        raise LookupError(
+            f"{missing} tuning runs of {condition.dataset}/{condition.sensor}/{condition.level} are not recorded"
+        )
     table = {}
     for setting, digests in wanted.items():
         rows = [_criteria(there[digest]) for digest in digests]
@@ -206,8 +208,8 @@ def _best(table: Mapping[Setting, Mapping[str, float]], criterion: str, number: 
     return sorted(table, key=lambda s: (values[s], s[1], s[0]), reverse=True)[:number]
 
 
-def setting_of(rule: str, records: Records, cell: Cell) -> Setting:
-    """GCL's setting in a cell by a rule of `RULES`.
+def setting_of(rule: str, records: Records, condition: Condition) -> Setting:
+    """GCL's setting in a condition by a rule of `RULES`.
 
     Raises ValueError for another rule; LookupError while tuning runs that it needs are not recorded.
     """
@@ -219,8 +221,10 @@ def setting_of(rule: str, records: Records, cell: Cell) -> Setting:
         options = reconstruction.METHODS["gcl_public"][1]
         return options["alpha"], options["beta"]
     if rule == "kept":
-        return setting_of("one", records, replace(cell, level="high" if cell.level == KEPT_LEVEL else KEPT_LEVEL))
-    table = scores(records, cell, finalists(records, cell), TUNING_SEEDS)
+        return setting_of(
+            "one", records, replace(condition, level="high" if condition.level == KEPT_LEVEL else KEPT_LEVEL)
+        )
+    table = scores(records, condition, finalists(records, condition), TUNING_SEEDS)
     if rule == "alpha2":
         table = {setting: row for setting, row in table.items() if setting[0] == 2.0}
     return _best(table, {"alpha2": "one"}.get(rule, rule.removeprefix("oracle_")), 1)[0]
@@ -231,14 +235,14 @@ def setting_of(rule: str, records: Records, cell: Cell) -> Setting:
 
 @dataclass(frozen=True)
 class Step:
-    """Some runs of one cell, in the order they are made. kind: "tuning", "finals", or "evaluation".
+    """Some runs of one condition, in the order they are made. kind: "tuning", "finals", or "evaluation".
 
     methods, rules: of an evaluation, at each of `seeds`; "clean" is left out where all targets are. few: methods at
     those of the seeds that are in `FEW` alone. epochs: None for the data set's.
     """
 
     part: str
-    cell: Cell
+    condition: Condition
     kind: str = "evaluation"
     methods: tuple[str, ...] = ()
     few: tuple[str, ...] = ()
@@ -249,17 +253,17 @@ class Step:
     def runs(self, records: Records) -> list[Run]:
         """The step's runs, without repetition. Raises LookupError while tuning that decides them is not recorded."""
         if self.kind == "tuning":
-            return first_tuning(self.cell)
+            return first_tuning(self.condition)
         if self.kind == "finals":
-            return final_tuning(records, self.cell)
+            return final_tuning(records, self.condition)
         records = list(records)
-        settings = list(dict.fromkeys(setting_of(rule, records, self.cell) for rule in self.rules))
+        settings = list(dict.fromkeys(setting_of(rule, records, self.condition) for rule in self.rules))
         changes = {} if self.epochs is None else {"epochs": self.epochs}
         found = []
         for seed in self.seeds:
             methods = (*self.methods, *(self.few if seed in FEW else ()))
-            found += [self.cell.run(method, seed, **changes) for method in methods]
-            found += [self.cell.gcl(setting, seed, **changes) for setting in settings]
+            found += [self.condition.run(method, seed, **changes) for method in methods]
+            found += [self.condition.gcl(setting, seed, **changes) for setting in settings]
         return list({config.digest: config for config in found}.values())
 
     def most(self) -> int:
@@ -271,57 +275,59 @@ class Step:
         return len(self.seeds) * (len(self.methods) + len(self.rules)) + len(self.few) * len({*self.seeds} & {*FEW})
 
 
-def _tuned(part: str, cell: Cell, **evaluation: Any) -> list[Step]:
-    return [Step(part, cell, "tuning"), Step(part, cell, "finals"), Step(part, cell, **evaluation)]
+def _tuned(part: str, condition: Condition, **evaluation: Any) -> list[Step]:
+    return [Step(part, condition, "tuning"), Step(part, condition, "finals"), Step(part, condition, **evaluation)]
 
 
 def declared() -> list[Step]:
     """Everything, in the order it is run."""
     steps = []
-    ablated = [Cell("mnist", sensor, level) for level in ("high", "extreme") for sensor in HEADLINE_SENSORS]
+    ablated = [Condition("mnist", sensor, level) for level in ("high", "extreme") for sensor in HEADLINE_SENSORS]
     for seeds in (SEEDS[:5], SEEDS[5:]):
-        steps += [Step("ablations", cell, methods=ABLATIONS, seeds=seeds) for cell in ablated]
+        steps += [Step("ablations", condition, methods=ABLATIONS, seeds=seeds) for condition in ablated]
     here = tuple(rule for rule in RULES if rule not in ("kept", "public"))  # "public" is the method gcl_public
     for sensor in HEADLINE_SENSORS:
         for dataset in SETS:
-            cell = Cell(dataset, sensor, "high")
-            steps += _tuned(f"high, {sensor}", cell, methods=MAIN, few=(*CONTROLS, *NO_LOSS), rules=here)
+            condition = Condition(dataset, sensor, "high")
+            steps += _tuned(f"high, {sensor}", condition, methods=MAIN, few=(*CONTROLS, *NO_LOSS), rules=here)
     for sensor in HEADLINE_SENSORS:
         for dataset in SETS:
-            cell = Cell(dataset, sensor, KEPT_LEVEL)
+            condition = Condition(dataset, sensor, KEPT_LEVEL)
             few = ("l1", *NO_LOSS)
             methods = (*CORE, "gcl_public")
-            steps += _tuned(f"between, {sensor}", cell, methods=methods, few=few, rules=(*here, "kept"))
-            steps.append(Step(f"between, {sensor}", replace(cell, level="high"), rules=("kept",)))
-    steps += [s for sensor in HEADLINE_SENSORS for d in SETS for s in _referred("extreme", Cell(d, sensor, "extreme"))]
+            steps += _tuned(f"between, {sensor}", condition, methods=methods, few=few, rules=(*here, "kept"))
+            steps.append(Step(f"between, {sensor}", replace(condition, level="high"), rules=("kept",)))
+    steps += [
+        s for sensor in HEADLINE_SENSORS for d in SETS for s in _referred("extreme", Condition(d, sensor, "extreme"))
+    ]
     for sensor in HEADLINE_SENSORS:
-        cell = Cell("mnist", sensor, "low")
-        steps += _referred("low", cell)
+        condition = Condition("mnist", sensor, "low")
+        steps += _referred("low", condition)
         longer = ("l1", "huber_mad", *CORE)
-        steps.append(Step("longer", cell, methods=longer, rules=("oracle_psnr",), seeds=FEW, epochs=LONGER))
+        steps.append(Step("longer", condition, methods=longer, rules=("oracle_psnr",), seeds=FEW, epochs=LONGER))
     for level in LEVELS[::-1]:
         for sensor in ("clamped", "clean"):
             for dataset in SETS:
                 # with clean targets nobody tunes on noisy ones, and a baseline without a loss has no targets
                 rules = tuple(rule for rule in here if rule != "noisy" or sensor != "clean")
                 few = () if sensor == "clean" else NO_LOSS
-                cell = Cell(dataset, sensor, level)
-                steps += _tuned(f"{level}, {sensor}", cell, methods=CORE, few=few, rules=rules, seeds=FEW)
+                condition = Condition(dataset, sensor, level)
+                steps += _tuned(f"{level}, {sensor}", condition, methods=CORE, few=few, rules=rules, seeds=FEW)
             if level == KEPT_LEVEL:
-                both = [Cell(d, sensor, at) for d in SETS for at in LEVELS]
-                steps += [Step(f"{level}, {sensor}", cell, rules=("kept",), seeds=FEW) for cell in both]
-    steps += [s for sensor in HEADLINE_SENSORS for d in SETS[1:] for s in _referred("low", Cell(d, sensor, "low"))]
+                both = [Condition(d, sensor, at) for d in SETS for at in LEVELS]
+                steps += [Step(f"{level}, {sensor}", condition, rules=("kept",), seeds=FEW) for condition in both]
+    steps += [s for sensor in HEADLINE_SENSORS for d in SETS[1:] for s in _referred("low", Condition(d, sensor, "low"))]
     for level in ("extreme", "low"):
         for sensor in HEADLINE_SENSORS:
             for dataset in SETS:
-                cell = Cell(dataset, sensor, level)
-                steps.append(Step("seeds 5 to 9", cell, methods=MAIN, rules=REFERENCE, seeds=SEEDS[5:]))
+                condition = Condition(dataset, sensor, level)
+                steps.append(Step("seeds 5 to 9", condition, methods=MAIN, rules=REFERENCE, seeds=SEEDS[5:]))
     return steps
 
 
-def _referred(part: str, cell: Cell) -> list[Step]:
-    """A cell of the reference that is not of the multiverse; seeds 5 to 9 come last of all."""
-    return _tuned(part, cell, methods=MAIN, few=NO_LOSS, rules=REFERENCE, seeds=FEW)
+def _referred(part: str, condition: Condition) -> list[Step]:
+    """A condition of the reference that is not of the multiverse; seeds 5 to 9 come last of all."""
+    return _tuned(part, condition, methods=MAIN, few=NO_LOSS, rules=REFERENCE, seeds=FEW)
 
 
 def multiverse_store(folder: str | Path, dataset: str) -> RecordStore:
@@ -342,14 +348,14 @@ def run_multiverse(
     need what failed are left out and named.
     """
     for dataset in datasets:
-        one_of("datasets", dataset, SETS if steps is None else {step.cell.dataset for step in steps})
+        one_of("datasets", dataset, SETS if steps is None else {step.condition.dataset for step in steps})
         load_dataset(dataset)  # a missing one is one clear error, before any work
     failures: list[str] = []
     for step in declared() if steps is None else steps:
-        if step.cell.dataset not in datasets:
+        if step.condition.dataset not in datasets:
             continue
-        store = multiverse_store(folder, step.cell.dataset)
-        name = f"{step.part}: {step.cell.dataset}/{step.cell.sensor}/{step.cell.level}, {step.kind}"
+        store = multiverse_store(folder, step.condition.dataset)
+        name = f"{step.part}: {step.condition.dataset}/{step.condition.sensor}/{step.condition.level}, {step.kind}"
         try:
             reconstruction.sweep(step.runs(store.read()), store, jobs, description=name, **how)
         except LookupError as error:
@@ -368,7 +374,7 @@ def overview(folder: str | Path, datasets: Sequence[str] = SETS) -> list[dict[st
     rows: dict[str, dict[str, Any]] = {}
     seen: set[str] = set()
     for step in declared():
-        dataset = step.cell.dataset
+        dataset = step.condition.dataset
         if dataset not in datasets:
             continue
         row = rows.setdefault(step.part, {"part": step.part, "declared": 0, "done": 0, "exact": True, "hours": 0.0})

@@ -19,7 +19,7 @@ from .datasets import dataset_name, is_own
 from .reconstruction import METHODS, Run, _load, method_of, method_run, run, sweep
 from .records import RecordStore
 
-#: The declared grid GCL is tuned over, per cell: 4 shapes x 6 scales.
+#: The declared grid GCL is tuned over, per condition: 4 shapes x 6 scales.
 GCL_ALPHAS = (1.0, 1.5, 2.0, 4.0)
 GCL_BETAS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 #: Seeds of the tuning runs: none of them is a seed of an evaluation.
@@ -27,7 +27,7 @@ TUNING_SEEDS = (1000,)
 
 
 def tuning_runs(dataset: str, level: str, seeds: Sequence[int] = TUNING_SEEDS) -> list[Run]:
-    """The runs that tune GCL in one cell: the declared grid, judged on clean validation images."""
+    """The runs that tune GCL in one condition: the declared grid, judged on clean validation images."""
     return [
         method_run("gcl", dataset, level, seed, alpha=alpha, beta=beta, evaluate_on="validation")
         for seed in seeds
@@ -37,7 +37,7 @@ def tuning_runs(dataset: str, level: str, seeds: Sequence[int] = TUNING_SEEDS) -
 
 
 def oracle(records: Iterable[Mapping[str, Any]], dataset: str, level: str, measure: str) -> dict[str, float]:
-    """GCL's setting {alpha, beta} that did best in one cell's tuning runs by `measure` on clean validation images.
+    """GCL's setting {alpha, beta} that did best in one condition's tuning runs by `measure` on clean validation images.
 
     Chosen separately for each measure: in GCL's favour, since no user has clean validation images at all.
 
@@ -69,7 +69,7 @@ KEPT_LEVEL = "moderate"
 @dataclass(frozen=True)
 class Profile:
     """A part of the grid: data sets x levels x seeds, with the methods in phases (one finishes everywhere before the
-    next begins). "gcl" stands for GCL tuned per cell, and GCL tuned once and kept, each for every measure."""
+    next begins). "gcl" stands for GCL tuned per condition, and GCL tuned once and kept, each for every measure."""
 
     datasets: tuple[str, ...]
     levels: tuple[str, ...]
@@ -101,16 +101,19 @@ PROFILES: dict[str, Profile] = {
 # --- development ----------------------------------------------------------------------------------------------------
 
 #: ALCL's settings were chosen among these (initial scale in pixel ranges; learning rate of the loss over the network's)
-#: on clean validation images of the development cells, with seeds of no evaluation; no test image had a part in it.
+#: on clean validation images of the development conditions, with seeds of no evaluation; no test image had a part.
 CANDIDATES = tuple((beta, rate) for beta in (1.0, 0.5, 0.25) for rate in (1.0, 3.0, 10.0))
-DEVELOPMENT_CELLS = (*((d, level) for d in EMBEDDED for level in ("low", "moderate", "high")), ("mnist", "moderate"))
+DEVELOPMENT_CONDITIONS = (
+    *((d, level) for d in EMBEDDED for level in ("low", "moderate", "high")),
+    ("mnist", "moderate"),
+)
 DEVELOPMENT_SEEDS = (1000, 1001, 1002)
 #: The name of this study where a profile's is asked for, and of its store.
 DEVELOPMENT = "development"
 
 
 def development_runs() -> list[Run]:
-    """ALCL with every candidate setting in every development cell, judged on validation images."""
+    """ALCL with every candidate setting in every development condition, judged on validation images."""
     return [
         Run(
             dataset,
@@ -120,7 +123,7 @@ def development_runs() -> list[Run]:
             evaluate_on="validation",
             loss_lr=rate * Run.lr,
         )
-        for dataset, level in DEVELOPMENT_CELLS
+        for dataset, level in DEVELOPMENT_CONDITIONS
         for seed in DEVELOPMENT_SEEDS
         for beta, rate in CANDIDATES
     ]
@@ -143,7 +146,7 @@ def development_scores(records: Iterable[Mapping[str, Any]]) -> dict[tuple[float
         for measure in MEASURES:
             sets = [
                 np.mean([there[c.digest][measure] for c in own if c.dataset == dataset])
-                for dataset in dict(DEVELOPMENT_CELLS)
+                for dataset in dict(DEVELOPMENT_CONDITIONS)
             ]
             scores.setdefault((beta, rate), {})[measure] = float(np.mean(sets))
     return scores
@@ -159,7 +162,7 @@ def development_choice(records: Iterable[Mapping[str, Any]]) -> tuple[float, flo
 
 
 def gcl_settings(records: Sequence[Mapping[str, Any]], dataset: str, level: str) -> dict[tuple[str, str], dict]:
-    """GCL's settings in a cell: {("gcl" | "gcl_kept", measure): {alpha, beta}}, from the recorded tuning runs."""
+    """GCL's settings in a condition: {("gcl" | "gcl_kept", measure): {alpha, beta}}, from the recorded tuning runs."""
     return {
         (method, measure): oracle(records, dataset, at, measure)
         for method, at in (("gcl", level), ("gcl_kept", KEPT_LEVEL))
@@ -167,10 +170,10 @@ def gcl_settings(records: Sequence[Mapping[str, Any]], dataset: str, level: str)
     }
 
 
-def cell_runs(
+def condition_runs(
     methods: Iterable[str], records: Sequence[Mapping[str, Any]], dataset: str, level: str, seeds: Iterable[int]
 ) -> list[Run]:
-    """The evaluation runs of one cell, seed by seed. For "gcl", `records` must hold the tuning runs."""
+    """The evaluation runs of one condition, seed by seed. For "gcl", `records` must hold the tuning runs."""
     settings = gcl_settings(records, dataset, level) if "gcl" in methods else {}
     runs = []
     for seed in seeds:
@@ -258,9 +261,9 @@ def run_profile(
                 work(dataset, beside, f"alcl beside the tuning on {dataset}")
                 tuning = [done[c.digest] for at in tuned_at for c in tuning_runs(dataset, at) if c.digest in done]
                 try:
-                    runs = cell_runs(methods, tuning, dataset, level, profile.seeds)
+                    runs = condition_runs(methods, tuning, dataset, level, profile.seeds)
                 except LookupError:  # tuning runs have failed, and are in `failures`; other methods need none
-                    runs = cell_runs([m for m in methods if m != "gcl"], (), dataset, level, profile.seeds)
+                    runs = condition_runs([m for m in methods if m != "gcl"], (), dataset, level, profile.seeds)
                 work(dataset, runs, f"{dataset}/{level}")
     if failures:
         raise sweeps.RunsFailed("\n".join(failures), list(done.values()))

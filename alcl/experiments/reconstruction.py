@@ -66,9 +66,10 @@ def settings_of(dataset: str) -> dict[str, Any]:
     return {**settings, "n_train": n_train, "n_validation": n_validation, "n_test": n_test}
 
 
-#: Method -> (loss, its options). Untuned methods keep these settings in every cell. Scales are in units of the pixel
-#: range; the fixed ones (Huber, Cauchy) are the additive noise scale of the levels moderate and high, in their favour.
-#: The learned ones start at 0.5 and learn at the network's rate: `development_choice` of the recorded development runs.
+#: Method -> (loss, its options). Untuned methods keep these settings in every condition. Scales are in units of the
+#: pixel range; the fixed ones (Huber, Cauchy) are the additive noise scale of the levels moderate and high, in their
+#: favour. The learned ones start at 0.5 and learn at the network's rate: `development_choice` of the recorded
+#: development runs.
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "mse": ("mse", {}),
     "l1": ("l1", {}),
@@ -318,7 +319,7 @@ def _last_task(config: Run) -> Task:
 
 
 def _shared_task(config: Run) -> Task:
-    """The task of a run, kept until another is asked for: the methods of a cell that share a seed share their noise."""
+    """The task of a run, kept until another is asked for: methods that share condition and seed share their noise."""
     keep = ("dataset", "level", "seed", "targets", "evaluate_on", "n_train", "n_validation", "n_test", "sensor")
     return _last_task(Run(**{name: getattr(config, name) for name in keep}))
 
@@ -335,7 +336,7 @@ def train(config: Run, task: Task | None = None, progress: bool = False):
             model = baselines.make_baseline(config.loss, task.train_inputs, config.code)
         return model, None, History(), task
     model = make_model(config.model, shape, config.hidden, config.code, seed=stream(config.seed, "initialisation"))
-    # A run that diverges is a result: its metrics are recorded as None, and the cell is not left out.
+    # A run that diverges is a result: its metrics are recorded as None, and the condition is not left out.
     criterion = make_loss(config.loss, **dict(config.options))
     if hasattr(criterion, "nonfinite") and "nonfinite" not in dict(config.options):
         criterion.nonfinite = "propagate"

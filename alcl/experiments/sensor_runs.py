@@ -2,8 +2,8 @@
 
 Declared here before any of it was run. ALCL's start and rate were chosen on development conditions
 (`protocol.development_choice`), and so are these, by the same rule: on clean validation images, at seeds of no
-evaluation, in `protocol.DEVELOPMENT_CELLS`, none of which is a condition of the multiverse at its levels. One setting a
-method serves all conditions, levels and sensors.
+evaluation, in `protocol.DEVELOPMENT_CONDITIONS`, none of which is a condition of the multiverse at its levels. One
+setting a method serves all conditions, levels and sensors.
 
     contaminated_alcl   both headline sensors: 1/2 is the density of residuals in [-1, 1], improper where targets are
                         not clipped. Candidates: the start of the fraction, and the shape learned, fixed at 2, or capped
@@ -34,7 +34,7 @@ from . import reconstruction, sweeps
 from .configs import one_of
 from .datasets import load_dataset
 from .multiverse import HEADLINE_SENSORS, SEEDS, SETS, multiverse_store
-from .protocol import DEVELOPMENT_CELLS, DEVELOPMENT_SEEDS
+from .protocol import DEVELOPMENT_CONDITIONS, DEVELOPMENT_SEEDS
 from .reconstruction import Run
 from .records import RecordStore
 
@@ -77,7 +77,7 @@ def candidate_runs(method: str, options: Options) -> list[Run]:
     return [
         sensor_run(method, options, dataset, level, sensor, seed, evaluate_on="validation")
         for sensor in SENSORS[method]
-        for dataset, level in DEVELOPMENT_CELLS
+        for dataset, level in DEVELOPMENT_CONDITIONS
         for seed in DEVELOPMENT_SEEDS
     ]
 
@@ -148,7 +148,7 @@ def run_sensor(
     """
     store = RecordStore(Path(folder) / STORE)
     if development:
-        for dataset in dict(DEVELOPMENT_CELLS):
+        for dataset in dict(DEVELOPMENT_CONDITIONS):
             load_dataset(dataset)
         reconstruction.sweep(development_runs(), store, jobs, description="the sensor's losses, development", **how)
         return

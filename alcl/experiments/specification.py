@@ -1,7 +1,7 @@
 """The specification curve: what the multiverse's records say under every reading at once, and a joint test.
 
 Simonsohn, Simmons and Nelson, "Specification curve analysis", Nature Human Behaviour 4 (2020). Everything below was
-declared when one of the 32 cells of the curve was nearly run (mnist, clipped, high) and before any of it was analysed.
+declared when one of the 32 conditions of the curve was nearly run (mnist, clipped, high) and none of it was analysed.
 
 Specifications
     Sensor x level x data set x rule for GCL x reading x statistic, as `multiverse.declared` has them: 4 sensors, 2
@@ -57,7 +57,7 @@ from scipy import stats
 from .analysis import CONFIDENCE, differences, fewest_seeds
 from .configs import one_of
 from .datasets import DATASETS
-from .multiverse import FEW, LEVELS, RULES, SEEDS, SETS, Cell, Setting, declared, multiverse_store, setting_of
+from .multiverse import FEW, LEVELS, RULES, SEEDS, SETS, Condition, Setting, declared, multiverse_store, setting_of
 from .readings import READINGS
 
 __all__ = [
@@ -77,8 +77,8 @@ __all__ = [
     "specifications",
 ]
 
-CELL = ["sensor", "level", "dataset"]
-AXES = [*CELL, "rule", "reading", "unit", "against"]
+CONDITION = ["sensor", "level", "dataset"]
+AXES = [*CONDITION, "rule", "reading", "unit", "against"]
 #: Of the table: the accuracies, which are the curve, then what stands beside it.
 MEASURES = (*READINGS, "psnr", "ssim")
 AGAINST = ("mse", "gcl", "better of both")
@@ -108,29 +108,31 @@ def read_records(folder: str | Path) -> dict[str, list[dict[str, Any]]]:
     return {study: records for study, records in found.items() if records}
 
 
-def declared_seeds() -> dict[Cell, dict[str, tuple[int, ...]]]:
-    """{cell: {method: seeds}} of all declared evaluation runs at the usual length of training.
+def declared_seeds() -> dict[Condition, dict[str, tuple[int, ...]]]:
+    """{condition: {method: seeds}} of all declared evaluation runs at the usual length of training.
 
     Methods are names of `reconstruction.METHODS`; GCL by a rule is "gcl:<rule>", the public default "gcl:public".
     """
-    found: dict[Cell, dict[str, set[int]]] = {}
+    found: dict[Condition, dict[str, set[int]]] = {}
     for step in declared():
         if step.kind != "evaluation" or step.epochs is not None:
             continue
-        methods = found.setdefault(step.cell, {})
+        methods = found.setdefault(step.condition, {})
         for method in (*step.methods, *(f"gcl:{rule}" for rule in step.rules)):
             methods.setdefault("gcl:public" if method == "gcl_public" else method, set()).update(step.seeds)
         for method in step.few:
             methods.setdefault(method, set()).update({*step.seeds} & {*FEW})
-    return {cell: {m: tuple(sorted(seeds)) for m, seeds in methods.items()} for cell, methods in found.items()}
+    return {
+        condition: {m: tuple(sorted(seeds)) for m, seeds in methods.items()} for condition, methods in found.items()
+    }
 
 
-def observations(records: Iterable[Mapping[str, Any]], cells: Iterable[Cell] | None = None) -> pd.DataFrame:
-    """One row for every declared cell, method, seed and measure, recorded or not.
+def observations(records: Iterable[Mapping[str, Any]], conditions: Iterable[Condition] | None = None) -> pd.DataFrame:
+    """One row for every declared condition, method, seed and measure, recorded or not.
 
-    cells: only these; None for all that are declared. Columns: sensor, level, dataset, method (`declared_seeds`), seed,
-    measure (of `MEASURES`), value (accuracies in [0, 1], PSNR in dB; -inf for a run that diverged, NaN for one that is
-    not there), digest ("" while tuning decides), missing ("", "run", or "tuning").
+    conditions: only these; None for all that are declared. Columns: sensor, level, dataset, method (`declared_seeds`),
+    seed, measure (of `MEASURES`), value (accuracies in [0, 1], PSNR in dB; -inf for a run that diverged, NaN for one
+    that is not there), digest ("" while tuning decides), missing ("", "run", or "tuning").
     """
     metrics: dict[str, Mapping[str, Any]] = {}
     by_set: dict[str, list[Mapping[str, Any]]] = {name: [] for name in SETS}
@@ -139,26 +141,26 @@ def observations(records: Iterable[Mapping[str, Any]], cells: Iterable[Cell] | N
         by_set.setdefault(record["config"]["dataset"], []).append(record)
     everything = declared_seeds()
     rows = []
-    for cell in everything if cells is None else cells:
-        for method, seeds in everything[cell].items():
+    for condition in everything if conditions is None else conditions:
+        for method, seeds in everything[condition].items():
             setting, undecided = None, False
             if method.startswith("gcl:"):
                 try:
-                    setting = setting_of(method.removeprefix("gcl:"), by_set[cell.dataset], cell)
+                    setting = setting_of(method.removeprefix("gcl:"), by_set[condition.dataset], condition)
                 except LookupError:
                     undecided = True
             for seed in seeds:
-                digest = "" if undecided else _digest(cell, method, setting, seed)
+                digest = "" if undecided else _digest(condition, method, setting, seed)
                 found = metrics.get(digest)
                 missing = "tuning" if undecided else "run" if found is None else ""
-                key = (cell.sensor, cell.level, cell.dataset, method, seed)
+                key = (condition.sensor, condition.level, condition.dataset, method, seed)
                 rows += [(*key, measure, _value(found, measure), digest, missing) for measure in MEASURES]
-    return pd.DataFrame(rows, columns=[*CELL, "method", "seed", "measure", "value", "digest", "missing"])
+    return pd.DataFrame(rows, columns=[*CONDITION, "method", "seed", "measure", "value", "digest", "missing"])
 
 
 @functools.cache
-def _digest(cell: Cell, method: str, setting: Setting | None, seed: int) -> str:
-    return (cell.run(method, seed) if setting is None else cell.gcl(setting, seed)).digest
+def _digest(condition: Condition, method: str, setting: Setting | None, seed: int) -> str:
+    return (condition.run(method, seed) if setting is None else condition.gcl(setting, seed)).digest
 
 
 def _value(metrics: Mapping[str, float | None] | None, measure: str) -> float:
@@ -176,7 +178,7 @@ def coverage(observed: pd.DataFrame) -> pd.DataFrame:
     choose counts once), untuned (methods whose setting is not decided).
     """
     one = observed[observed["measure"] == MEASURES[0]]
-    per = one.groupby([*CELL, "method"], sort=False)["missing"].agg(done=lambda m: (m == "").all(), why="first")
+    per = one.groupby([*CONDITION, "method"], sort=False)["missing"].agg(done=lambda m: (m == "").all(), why="first")
     rows = []
     for (sensor, level), part in per.groupby(["sensor", "level"], sort=False):
         runs = one[(one["sensor"] == sensor) & (one["level"] == level) & (one["digest"] != "")]
@@ -184,7 +186,7 @@ def coverage(observed: pd.DataFrame) -> pd.DataFrame:
         untuned = int((part["why"] == "tuning").sum())
         done = [int(part["done"].sum()), len(part), int((runs["missing"] == "").sum()), len(runs)]
         rows.append([sensor, level, *done, untuned])
-    return pd.DataFrame(rows, columns=[*CELL[:2], "methods_done", "methods", "runs_done", "runs", "untuned"])
+    return pd.DataFrame(rows, columns=[*CONDITION[:2], "methods_done", "methods", "runs_done", "runs", "untuned"])
 
 
 # --- specifications -------------------------------------------------------------------------------------------------
@@ -212,7 +214,7 @@ def specifications(observed: pd.DataFrame) -> Specifications:
     """Every specification that `observed` (see `observations`) declares, with estimate and intervals where complete."""
     observed = observed[observed["level"].isin(LEVELS)]
     rows, pairs = [], []
-    for cell, part in observed.groupby(CELL, sort=False):
+    for condition, part in observed.groupby(CONDITION, sort=False):
         values, lacking, runs = _by_method(part)
         rules = [method.removeprefix("gcl:") for method, m in values if method.startswith("gcl:") and m == MEASURES[0]]
         rules = [rule for rule in RULES if rule in rules]
@@ -228,7 +230,7 @@ def specifications(observed: pd.DataFrame) -> Specifications:
                     best = 0
                 used = "" if gaps else " ".join(sorted({d for m in ("alcl", *rivals) for d in runs[m]}))
                 for unit, factor in UNITS[measure].items():
-                    key = [*cell, rule, measure, unit, against, "" if gaps else rivals[best], int(seeds.sum())]
+                    key = [*condition, rule, measure, unit, against, "" if gaps else rivals[best], int(seeds.sum())]
                     rows.append([*key, not gaps, gaps, used])
                     pairs.append(_statistic(ours, theirs[best], factor, bool(gaps)))
     table = pd.DataFrame(rows, columns=[*AXES, "rival", "seeds", "complete", "missing", "digests"])
@@ -239,7 +241,7 @@ def specifications(observed: pd.DataFrame) -> Specifications:
 
 
 def _by_method(part: pd.DataFrame) -> tuple[dict, dict[str, str], dict[str, list[str]]]:
-    """Of one cell: {(method, measure): (values, declared), each over SEEDS}; {method: what it lacks}; digests."""
+    """Of one condition: {(method, measure): (values, declared), each over SEEDS}; {method: what it lacks}; digests."""
     values = {}
     for (method, measure), group in part.groupby(["method", "measure"], sort=False):
         value, there = np.full(len(SEEDS), np.nan), np.zeros(len(SEEDS), dtype=bool)

@@ -1,7 +1,7 @@
 """How much runs differ, and why: over seeds (the abstract's "less variance across runs"), by loss, and by reading.
 
 Functions of `specification.observations`; what lacks declared seeds has no row. Accuracies are in points here, PSNR in
-dB. The rules are those of the specification curve, and were written when one of its 32 cells had been seen (mnist,
+dB. The rules are those of the specification curve, and were written when one of its 32 conditions had been seen (mnist,
 clipped, high): a comparison of variances has a 95 % interval of its own, and a joint one for the 24 comparisons of one
 sensor, level and rival.
 """
@@ -18,19 +18,19 @@ from scipy import stats
 
 from .analysis import CONFIDENCE, variance_ratios
 from .readings import READINGS
-from .specification import CELL, FAMILY, MEASURES, NO_RULE
+from .specification import CONDITION, FAMILY, MEASURES, NO_RULE
 
 __all__ = ["TRAINED", "complete_runs", "deviation_interval", "sources", "spread", "variance_comparisons"]
 
 #: Methods whose differences are "due to the loss": trained alike, on noisy targets, with settings that no measure
-#: decides alone. Those of them are compared that a cell has with all its seeds.
+#: decides alone. Those of them are compared that a condition has with all its seeds.
 TRAINED = ("mse", "l1", "huber_mad", "welsch_mad", "gcl:public", "gcl:one", "alcl", "alcl_kappa")
 _FACTORS = {measure: 100.0 if measure in READINGS else 1.0 for measure in MEASURES}
 
 
 def complete_runs(observed: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `observed` of methods that have all their declared seeds in a cell; values in points, dB, SSIM."""
-    done = observed.groupby([*CELL, "method"])["missing"].transform(lambda m: (m == "").all()).astype(bool)
+    """The rows of methods that have all their declared seeds in a condition; values in points, dB, SSIM."""
+    done = observed.groupby([*CONDITION, "method"])["missing"].transform(lambda m: (m == "").all()).astype(bool)
     found = observed[done].copy()
     found["value"] *= found["measure"].map(_FACTORS)
     return found
@@ -60,13 +60,13 @@ def deviation_interval(values: Sequence[float], confidence: float = CONFIDENCE) 
 
 
 def spread(observed: pd.DataFrame) -> pd.DataFrame:
-    """Per cell, measure and method: seeds, median, sd over seeds, low and high (`deviation_interval`)."""
+    """Per condition, measure and method: seeds, median, sd over seeds, low and high (`deviation_interval`)."""
     rows = []
-    for key, part in complete_runs(observed).groupby([*CELL, "measure", "method"], sort=False):
+    for key, part in complete_runs(observed).groupby([*CONDITION, "measure", "method"], sort=False):
         x = part["value"].to_numpy()
         sd = float(x.std(ddof=1)) if np.isfinite(x).all() else math.nan
         rows.append([*key, len(x), float(np.median(x)), sd, *deviation_interval(x)])
-    return pd.DataFrame(rows, columns=[*CELL, "measure", "method", "seeds", "median", "sd", "low", "high"])
+    return pd.DataFrame(rows, columns=[*CONDITION, "measure", "method", "seeds", "median", "sd", "low", "high"])
 
 
 def variance_comparisons(observed: pd.DataFrame) -> pd.DataFrame:
@@ -83,7 +83,7 @@ def variance_comparisons(observed: pd.DataFrame) -> pd.DataFrame:
             against, _, rule = rival.partition(":")
             names = {"sensor": sensor, "reading": measure, "against": against, "rule": rule or NO_RULE}
             tables.append(found.assign(**names, low_all=joint["low"], high_all=joint["high"]))
-    order = [*CELL, "reading", "against", "rule", "seeds", "sd_alcl", "sd_rival", "ratio", "low", "high", "p"]
+    order = [*CONDITION, "reading", "against", "rule", "seeds", "sd_alcl", "sd_rival", "ratio", "low", "high", "p"]
     order += ["low_all", "high_all"]
     if not tables:
         return pd.DataFrame(columns=order)
@@ -99,11 +99,11 @@ def _wider(table: pd.DataFrame, confidence: float) -> pd.DataFrame:
 
 
 def sources(observed: pd.DataFrame) -> pd.DataFrame:
-    """How much of the spread is due to the loss, and how much to the reading: shares of sums of squares, per cell.
+    """How much of the spread is due to the loss, and how much to the reading: shares of sums of squares, per condition.
 
     Over the methods of `TRAINED` that are complete, at the seeds that all of them have (at least two of each; else the
-    cell has no row). For each measure: `loss`, the share between methods, and `rest`, between seeds; it *responds* to
-    the loss where `loss` is the larger. For "all readings", the accuracies together: `loss`, `reading`, `both` (the
+    condition has no row). For each measure: `loss`, the share between methods, and `rest`, between seeds; it *responds*
+    to the loss where `loss` is the larger. For "all readings", the accuracies together: `loss`, `reading`, `both` (the
     loss matters in one reading more than in another), `rest`. without_mse: `loss` again, among the other methods.
     by_chance: what `loss` is on average where methods do not differ. p: Friedman's test that they do not, paired by
     seed. NaN where a run diverged.
@@ -113,7 +113,7 @@ def sources(observed: pd.DataFrame) -> pd.DataFrame:
     """
     runs, rows = complete_runs(observed), []
     runs = runs[runs["method"].isin(TRAINED)]
-    for cell, part in runs.groupby(CELL, sort=False):
+    for condition, part in runs.groupby(CONDITION, sort=False):
         wide = part.pivot(index="seed", columns=["measure", "method"], values="value").dropna()
         methods = [method for method in TRAINED if (MEASURES[0], method) in wide]
         if len(methods) < 2 or len(wide) < 2:
@@ -127,7 +127,7 @@ def sources(observed: pd.DataFrame) -> pd.DataFrame:
             chance, p = (degrees, _friedman(y[0])) if len(y) == 1 else (math.nan, math.nan)
             rows.append(
                 [
-                    *cell,
+                    *condition,
                     name,
                     len(methods),
                     len(wide),
@@ -139,7 +139,7 @@ def sources(observed: pd.DataFrame) -> pd.DataFrame:
                 ]
             )
     names = ["loss", "reading", "both", "rest", "responds", "without_mse", "by_chance", "p"]
-    return pd.DataFrame(rows, columns=[*CELL, "measure", "methods", "seeds", *names])
+    return pd.DataFrame(rows, columns=[*CONDITION, "measure", "methods", "seeds", *names])
 
 
 def _shares(y: np.ndarray) -> dict[str, float]:
@@ -148,10 +148,10 @@ def _shares(y: np.ndarray) -> dict[str, float]:
     if not np.isfinite(y).all():
         return dict.fromkeys(names, math.nan)
     total = ((y - y.mean()) ** 2).sum()
-    cells = y.mean(axis=1) - y.mean()
-    loss, reading = cells.mean(axis=0), cells.mean(axis=1)
+    conditions = y.mean(axis=1) - y.mean()
+    loss, reading = conditions.mean(axis=0), conditions.mean(axis=1)
     parts = [(loss**2).sum() * len(y) * y.shape[1], (reading**2).sum() * y.shape[1] * y.shape[2]]
-    parts.append(((cells - loss - reading[:, None]) ** 2).sum() * y.shape[1])
+    parts.append(((conditions - loss - reading[:, None]) ** 2).sum() * y.shape[1])
     if total == 0:
         return dict.fromkeys(names, math.nan)
     if len(y) == 1:  # one reading: there is nothing between readings

@@ -225,7 +225,7 @@ def study_frame(name: str, folder: str | Path) -> pd.DataFrame:
 def compare(
     frame: pd.DataFrame, measure: str, reference: str = "alcl", by: Sequence[str] = ("dataset", "level")
 ) -> pd.DataFrame:
-    """`reference` against every run name of a study table, paired by seed, within the cells that `by` makes.
+    """`reference` against every run name of a study table, paired by seed, within the conditions that `by` makes.
 
     GCL that was tuned by another measure than this one is left out, and ", by <measure>" is dropped from its name.
 
@@ -238,7 +238,7 @@ def compare(
     frame = frame[~frame["name"].str.endswith(tuple(other))]
     frame = frame.assign(name=frame["name"].str.removesuffix(f", by {measure}"))
     rows = []
-    for cell, part in frame.groupby(list(by), sort=False):
+    for condition, part in frame.groupby(list(by), sort=False):
         base = part[part["name"] == reference].set_index("seed")[measure]
         for name, own in part.groupby("name", sort=False):
             values = own.set_index("seed")[measure]
@@ -247,7 +247,7 @@ def compare(
             gaps = np.where(both_diverged, 0.0, np.subtract(*pairs.T, where=~both_diverged, out=np.zeros(len(pairs))))
             low, high = bootstrap_interval(gaps)
             median = float(np.median(gaps)) if len(gaps) else float("nan")
-            rows.append([*cell, name, own["method"].iloc[0], len(gaps), float(values.median()), median, low, high])
+            rows.append([*condition, name, own["method"].iloc[0], len(gaps), float(values.median()), median, low, high])
     return pd.DataFrame(rows, columns=[*by, "name", "method", "seeds", "median", "difference", "low", "high"])
 
 

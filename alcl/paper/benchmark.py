@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..experiments.analysis import CELL, SEEDS, in_both_measures
+from ..experiments.analysis import CONDITION, SEEDS, in_both_measures
 from ..experiments.protocol import BENCHMARK, EMBEDDED, MEASURES
 from ..noise import LEVELS
 from .figures import COLORS, LABELS, LEVEL_COLORS, MARKERS, condition_legend, difference_dots, headline, style
@@ -39,10 +39,12 @@ _LINES = ("clean", "mse", "gcl_kept", "gcl", "alcl")
 
 def pivoted(table: pd.DataFrame, measure: str, methods: Iterable[str]) -> pd.DataFrame:
     """Medians of `analysis.summary`: a row a condition, in the order of figures, a column a method, by its label."""
-    medians = table[table["measure"] == measure].pivot(index=CELL, columns="method", values="median")
+    medians = table[table["measure"] == measure].pivot(index=CONDITION, columns="method", values="median")
     index = [condition for condition in itertools.product(_datasets(table), LEVELS) if condition in medians.index]
     columns = [method for method in methods if method in medians]
-    return medians.reindex(index=pd.MultiIndex.from_tuples(index, names=CELL), columns=columns).rename(columns=LABELS)
+    return medians.reindex(index=pd.MultiIndex.from_tuples(index, names=CONDITION), columns=columns).rename(
+        columns=LABELS
+    )
 
 
 def _datasets(table: pd.DataFrame) -> list[str]:
@@ -89,7 +91,7 @@ def _draw_medians(ax: Axes, rows: pd.DataFrame, order: Sequence[str], factor: fl
 
 def _how_far_behind(table: pd.DataFrame, measure: str, factor: float, unit: str) -> str:
     """How far medians of MSE lie below ALCL's at the worst, and ALCL's below tuned GCL's, over all that is drawn."""
-    medians = table[table["measure"] == measure].pivot(index=CELL, columns="method", values="median")
+    medians = table[table["measure"] == measure].pivot(index=CONDITION, columns="method", values="median")
     if not {"mse", "gcl", "alcl"} <= set(medians):
         return f"{'Probe accuracy' if measure == 'accuracy' else 'PSNR'} by noise level"
     behind = [factor * (medians[a] - medians[b]).max() for a, b in (("alcl", "mse"), ("gcl", "alcl"))]
@@ -101,7 +103,7 @@ def shares_figure(hard: pd.DataFrame) -> Figure:
     """Shares of MSE's damage that methods repair, a row a condition; ALCL and GCL in their colours, every other loss
     gray, open where the interval holds 0 or a seed is missing. hard: `analysis.repair_share` with columns method and
     measure, not empty."""
-    places = list(dict.fromkeys(hard[CELL].itertuples(index=False, name=None)))
+    places = list(dict.fromkeys(hard[CONDITION].itertuples(index=False, name=None)))
     figure, axes = plt.subplots(1, 2, figsize=(7.0, 1.4 + 0.24 * len(places)), sharey=True)
     for ax, measure in zip(axes, MEASURES, strict=True):
         for row in hard[hard["measure"] == measure].itertuples():

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from ..experiments.analysis import (
-    CELL,
+    CONDITION,
     CONFIDENCE,
     SEEDS,
     benchmark_frame,
@@ -69,7 +69,7 @@ def _passed(path: Path, theorem: str, number: int | None) -> bool:
 
 @dataclass(frozen=True)
 class _Unit:
-    """One comparison that a claim requires: a cell, or a data set with its levels together.
+    """One comparison that a claim requires: a condition, or a data set with its levels together.
 
     samples: shape (n, ...), one row a seed of `seeds`; statistic: (B, n, ...) -> (B,). The interval, by `interval_of`,
     holds jointly for all `comparisons` of the claim.
@@ -118,15 +118,15 @@ def claims_ledger(
     stated and checked in an executed notebook. "partly": so it is, and so is a theorem that limits the claim; the
     column `missing` says what the limit is. "not yet proved": otherwise.
 
-    **Studies.** A claim requires one comparison per cell, over all data sets and levels it speaks of: ALCL with what
-    the claim compares it with, paired by seed. A claim about variance or cost requires one per data set, over its
+    **Studies.** A claim requires one comparison per condition, over all data sets and levels it speaks of: ALCL with
+    what the claim compares it with, paired by seed. A claim about variance or cost requires one per data set, over its
     levels together. Each comparison has a region in which the claim holds:
 
     - superiority: median difference above 0;
     - equivalence ("small differences"): median difference within the margin (accuracy: 1 percentage point);
     - variance: geometric mean over levels of var(ALCL)/var(other) below 1;
     - cost: median ratio of training times below the limit (1.1 for a run against MSE's; 1 against GCL's, where GCL's
-      includes the tuning of its cell);
+      includes the tuning of its condition);
     - gain ("up to"): median difference to the better of MSE and tuned GCL above 0; see below.
 
     It has an interval: exact for medians (`median_interval`), jackknife for variances (`variance_ratio_interval`),
@@ -140,8 +140,8 @@ def claims_ledger(
     - "undecided": some are measured, none is for or against it, and not all are complete;
     - "not yet measured": none is measured.
 
-    A gain "up to x" needs one cell only: "reproduced" if in the measured cell with the largest gain the interval lies
-    above 0 and reaches x; "partly" if it lies above 0 and ends below x; else as above.
+    A gain "up to x" needs one condition only: "reproduced" if in the measured condition with the largest gain the
+    interval lies above 0 and reaches x; "partly" if it lies above 0 and ends below x; else as above.
 
     All this is judged twice: on the benchmark data sets (two gray, two RGB), which alone decide `verdict`, and on the
     embedded ones (`embedded`, `embedded_verdict`), which are small stand-ins.
@@ -239,24 +239,24 @@ def _judge_gain(claim: Mapping[str, Any], units: Sequence[_Unit], measured: Sequ
 def _units(
     claim: Mapping[str, Any], frame: pd.DataFrame, tuning: Mapping[tuple[str, str], float], datasets: Sequence[str]
 ) -> list[_Unit]:
-    """What a claim requires, recorded or not: one comparison a cell, or one a data set for variance and cost."""
+    """What a claim requires, recorded or not: one comparison per condition, or one a data set for variance and cost."""
     table = frame[frame["measure"] == claim["measure"]]
-    values = table.pivot(index=[*CELL, "seed"], columns="method", values="value")
-    seconds = table.pivot(index=[*CELL, "seed"], columns="method", values="seconds")
+    values = table.pivot(index=[*CONDITION, "seed"], columns="method", values="value")
+    seconds = table.pivot(index=[*CONDITION, "seed"], columns="method", values="seconds")
     levels = list(claim["levels"])
 
-    def cell(wide: pd.DataFrame, dataset: str, level: str, methods: Sequence[str]) -> pd.DataFrame:
+    def condition(wide: pd.DataFrame, dataset: str, level: str, methods: Sequence[str]) -> pd.DataFrame:
         """Columns `methods`, one row for each seed that all of them have."""
         wide = wide.reindex(columns=list(methods))
         there = (dataset, level) in wide.index.droplevel("seed")
-        return wide.loc[(dataset, level)].dropna() if there else wide.iloc[:0].droplevel(CELL)
+        return wide.loc[(dataset, level)].dropna() if there else wide.iloc[:0].droplevel(CONDITION)
 
     def difference(dataset: str, level: str) -> tuple[str, pd.DataFrame, np.ndarray]:
         name = f"{dataset}/{level}"
         if claim["study"] != "gain":
-            pair = cell(values, dataset, level, ["alcl", claim["against"]])
+            pair = condition(values, dataset, level, ["alcl", claim["against"]])
             return name, pair, differences(pair["alcl"].to_numpy(), pair[claim["against"]].to_numpy())
-        three = cell(values, dataset, level, ["alcl", "mse", "gcl"])
+        three = condition(values, dataset, level, ["alcl", "mse", "gcl"])
         rival = "gcl" if three["gcl"].median() >= three["mse"].median() else "mse"
         found = differences(three["alcl"].to_numpy(), three[rival].to_numpy())
         return f"{name} over {rival}", three, found
@@ -264,7 +264,7 @@ def _units(
     def together(dataset: str) -> tuple[str, pd.DataFrame, np.ndarray]:
         """Samples (n, levels, 2) of values or seconds, of ALCL and of the other, at the seeds that every level has."""
         wide = values if claim["study"] == "variance" else seconds
-        parts = [cell(wide, dataset, level, ["alcl", claim["against"]]) for level in levels]
+        parts = [condition(wide, dataset, level, ["alcl", claim["against"]]) for level in levels]
         seeds = sorted(set.intersection(*(set(part.index) for part in parts)))
         samples = np.stack([part.loc[seeds].to_numpy() for part in parts], axis=1)
         if claim["study"] == "cost" and claim["against"] == "gcl":
@@ -307,8 +307,8 @@ def _mean(claim: Mapping[str, Any], measured: Sequence[_Unit]) -> str:
         estimate = _center(claim, [unit.estimate for unit in measured])
         return f"mean {_shown(claim, estimate)} (no interval: too few common seeds)"
     if claim["study"] == "variance":
-        cells = np.concatenate(chosen, axis=1)
-        shown = _shown(claim, float(variance_ratio(cells)), *variance_ratio_interval(cells))
+        conditions = np.concatenate(chosen, axis=1)
+        shown = _shown(claim, float(variance_ratio(conditions)), *variance_ratio_interval(conditions))
     else:
         every = np.arange(len(seeds))
         shown = _shown(claim, float(mean(every[None])[0]), *bootstrap_interval(every, CONFIDENCE, mean))
@@ -355,7 +355,7 @@ def _center(claim: Mapping[str, Any], estimates: Sequence[float]) -> float:
 
 
 def _missing(units: Sequence[_Unit]) -> str:
-    """What is not complete, by name; data sets together where all their cells lack the same."""
+    """What is not complete, by name; data sets together where all their conditions lack the same."""
     of: dict[str, dict[str, int]] = {}
     for unit in units:
         name = unit.name.split(" ")[0]
@@ -373,8 +373,8 @@ def _tuning_seconds(records: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str
     """Training seconds of all of GCL's recorded tuning runs, by (dataset, level)."""
     total: dict[tuple[str, str], float] = {}
     for record in tuning_records(records):
-        cell = (record["config"]["dataset"], record["config"]["level"])
-        total[cell] = total.get(cell, 0.0) + record["seconds"]["fit"]
+        condition = (record["config"]["dataset"], record["config"]["level"])
+        total[condition] = total.get(condition, 0.0) + record["seconds"]["fit"]
     return total
 
 

@@ -1,8 +1,8 @@
 """What the multiverse says of the abstract: its numbers on the curve, verdicts by reading, two sentences.
 
 A *choice* is one sensor, level, rule for GCL, reading, unit and rival; it speaks of the four data sets, with the joint
-intervals of `alcl.experiments.specification`. The rules below were written when one of the curve's 32 cells had been
-seen (mnist, clipped, high); 31 were not run.
+intervals of `alcl.experiments.specification`. The rules below were written when one of the curve's 32 conditions had
+been seen (mnist, clipped, high); 31 were not run.
 
 shown
     A claim of more: every interval lies above 0. Of a gain "up to x": in one data set of its colour the interval lies

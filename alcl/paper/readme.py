@@ -113,8 +113,8 @@ def reading_order(root: Path) -> str:
 
 
 def headline(frame: pd.DataFrame) -> str:
-    """Every benchmark cell that has all its seeds, in one row: ALCL's median paired differences with intervals; then
-    how many of the intervals lie above and below zero."""
+    """Every benchmark condition that has all its seeds, in one row: ALCL's median paired differences with intervals;
+    then how many of the intervals lie above and below zero."""
     columns = {("accuracy", "mse"): 100, ("accuracy", "gcl"): 100, ("psnr", "mse"): 1, ("psnr", "gcl"): 1}
     frame = frame[frame["dataset"].isin(BENCHMARK)]
     table = pd.concat(
@@ -129,7 +129,7 @@ def headline(frame: pd.DataFrame) -> str:
         factor = columns[row.measure, row.rival]
         text = f"{factor * row.difference:+.2f} [{factor * row.low:+.2f}, {factor * row.high:+.2f}]"
         found.setdefault((row.dataset, row.level), {})[row.measure, row.rival] = text
-    cells = [cell for cell in ((d, level) for d in BENCHMARK for level in LEVELS) if cell in found]
+    conditions = [condition for condition in ((d, level) for d in BENCHMARK for level in LEVELS) if condition in found]
 
     def count(measure: str, rival: str) -> str:
         """For example: ahead in 3, unresolved in 1, behind in 0."""
@@ -139,12 +139,12 @@ def headline(frame: pd.DataFrame) -> str:
         "| ALCL minus | MSE, accuracy in points | tuned GCL, accuracy | MSE, PSNR in dB | tuned GCL, PSNR |",
         "|---|---|---|---|---|",
         *(
-            "| " + ", ".join(cell) + " | " + " | ".join(found[cell][column] for column in columns) + " |"
-            for cell in cells
+            "| " + ", ".join(condition) + " | " + " | ".join(found[condition][column] for column in columns) + " |"
+            for condition in conditions
         ),
         "",
-        f"Conditions with all {len(SEEDS)} seeds of all three methods: {len(cells)} of {len(BENCHMARK) * len(LEVELS)}. "
-        "By the side of zero on which the interval lies, ALCL is in these conditions",
+        f"Conditions with all {len(SEEDS)} seeds of all three methods: {len(conditions)} of "
+        f"{len(BENCHMARK) * len(LEVELS)}. By the side of zero on which the interval lies, ALCL is in these conditions",
         "",
         *(
             f"- against {name}: in accuracy {count('accuracy', rival)}; in PSNR {count('psnr', rival)}."
@@ -155,7 +155,7 @@ def headline(frame: pd.DataFrame) -> str:
 
 
 def one_setting(table: pd.DataFrame) -> str:
-    """How often one setting of GCL is ahead of ALCL, or behind, in both measures; benchmark cells alone."""
+    """How often one setting of GCL is ahead of ALCL, or behind, in both measures; benchmark conditions alone."""
     table = table[table["dataset"].isin(BENCHMARK)]
     ahead, behind = in_both_measures(table)
     return (
@@ -166,8 +166,8 @@ def one_setting(table: pd.DataFrame) -> str:
 
 
 def repaired(frame: pd.DataFrame) -> str:
-    """The range, over benchmark cells at high and extreme noise that have all seeds, of the share of MSE's damage that
-    ALCL and tuned GCL repair."""
+    """The range, over benchmark conditions at high and extreme noise that have all seeds, of the share of MSE's damage
+    that ALCL and tuned GCL repair."""
     frame = frame[frame["dataset"].isin(BENCHMARK) & frame["level"].isin(["high", "extreme"])]
     found = []
     for method in ("alcl", "gcl"):
@@ -185,7 +185,7 @@ def repaired(frame: pd.DataFrame) -> str:
 
 
 def others(frame: pd.DataFrame) -> str:
-    """ALCL against the losses that the abstract does not name, counted over the benchmark cells that have all seeds."""
+    """ALCL against the losses that the abstract does not name, counted over benchmark conditions with all seeds."""
     frame, rows = frame[frame["dataset"].isin(BENCHMARK)], []
     for rival in (method for method in LABELS if method in set(frame["method"]) - {"mse", "gcl", "gcl_kept", "alcl"}):
         counts = []
@@ -220,7 +220,7 @@ def studies(folder: Path) -> str:
         part = part.set_index("measure")
         sides_ = [", ".join(str(part.loc[m, side]) for side in SIDES) for m in ("accuracy", "psnr")]
         name = LABELS.get(method, method.replace("gcl", "GCL"))
-        lines.append(f"| {study} | {name} | {part['cells'].iloc[0]} | {' | '.join(sides_)} |")
+        lines.append(f"| {study} | {name} | {part['conditions'].iloc[0]} | {' | '.join(sides_)} |")
     return "\n".join(lines)
 
 
@@ -230,7 +230,7 @@ def neighbours(folder: Path) -> str:
     labels = pd.read_csv(folder / "table08b_differences.csv")
     for row in labels[labels["what"] == "loss alone (both L2)"].itertuples():
         interval = f"{row.difference:+.1f} [{row.low:+.1f}, {row.high:+.1f}]"
-        where = f"{row.dataset}, labels {row.cell}"
+        where = f"{row.dataset}, labels {row.condition}"
         lines.append(f"| JAL-CE minus CE | {where} | accuracy, points | {interval} | {row.ahead} of {row.seeds} |")
     inputs = pd.read_csv(folder / "table09d_verdict.csv")
     for row in inputs[inputs["rival"] == "clean"].itertuples():

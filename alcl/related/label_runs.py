@@ -319,7 +319,7 @@ def run(config: LabelRun) -> dict[str, Any]:
 
 SEEDS = (0, 1, 2, 3, 4)
 #: (noise, rate) of the study.
-CELLS = (
+CONDITIONS = (
     ("symmetric", 0.8),
     ("asymmetric", 0.4),
     ("symmetric", 0.4),
@@ -333,7 +333,7 @@ def core_runs(datasets: Iterable[str]) -> list[LabelRun]:
     return [
         method_run(method, dataset, noise, rate, seed, decay=decay)
         for seed in SEEDS
-        for noise, rate in CELLS[:2]
+        for noise, rate in CONDITIONS[:2]
         for dataset in datasets
         for method in ("jal_ce", "ce")
         for decay in ("l1", "l2")
@@ -341,10 +341,10 @@ def core_runs(datasets: Iterable[str]) -> list[LabelRun]:
 
 
 def wide_runs(datasets: Iterable[str]) -> list[LabelRun]:
-    """Every method in every cell, all with the same (L2) weight decay, five seeds."""
+    """Every method in every condition, all with the same (L2) weight decay, five seeds."""
     return [
         method_run(method, dataset, noise, rate, seed)
-        for noise, rate in CELLS
+        for noise, rate in CONDITIONS
         for seed in SEEDS
         for dataset in datasets
         for method in METHODS

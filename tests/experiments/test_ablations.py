@@ -13,18 +13,18 @@ EFFECT = {"alcl": 0.0, "alcl_floor": 0.5, "alcl_cap2": -1.0, "alcl_cap3": 0.0}
 def records():
     """Every declared ablation: a method's effect, twice as large if clipped, on what a seed gives to all methods."""
     found = []
-    for number, cell in enumerate(ABLATED):
+    for number, condition in enumerate(ABLATED):
         for method in multiverse.ABLATIONS:
             for seed in multiverse.SEEDS:
-                value = 10 * number + np.sin(seed) + EFFECT[method] * (2 if cell.sensor == "clipped" else 1)
+                value = 10 * number + np.sin(seed) + EFFECT[method] * (2 if condition.sensor == "clipped" else 1)
                 metrics = dict.fromkeys(CLEAN_MEASURES, value)
                 history = {"alpha": [2.0, 2.0 + EFFECT[method]], "beta": [0.5, 0.1]}
-                found.append({"digest": cell.run(method, seed).digest, "metrics": metrics, "history": history})
+                found.append({"digest": condition.run(method, seed).digest, "metrics": metrics, "history": history})
     return found
 
 
 def test_the_declared_runs_are_two_sensors_at_two_levels():
-    assert {(cell.dataset, cell.sensor, cell.level) for cell in ABLATED} == {
+    assert {(condition.dataset, condition.sensor, condition.level) for condition in ABLATED} == {
         ("mnist", sensor, level) for sensor in ("unclipped", "clipped") for level in ("high", "extreme")
     }
 
@@ -48,7 +48,7 @@ def test_differences_are_variant_minus_alcl_in_each_condition(records):
         assert row.median_a - row.median_b == pytest.approx(expected, abs=1e-9)
         assert row.p_holm == pytest.approx(1.0 if expected == 0 else 4 * 2 / 2**10)
     assert list(dict.fromkeys(zip(table["sensor"], table["level"], strict=True))) == [
-        (cell.sensor, cell.level) for cell in ABLATED
+        (condition.sensor, condition.level) for condition in ABLATED
     ]
 
 

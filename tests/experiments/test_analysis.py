@@ -64,8 +64,8 @@ def test_gcl_without_its_tuning_is_absent_and_named():
     evaluation = [record("gcl", alpha=a, beta=b) for a, b in BEST.values()]
     frame = analysis.benchmark_frame([record("mse"), *evaluation, *tuning()[:-1], *tuning(level=KEPT_LEVEL)])
     assert set(frame["method"]) == {"mse", "gcl_kept"}
-    cells = analysis.complete_cells(frame, ["digits"], ["high"], ["mse", "gcl"], seeds=[0])
-    assert cells["missing"].tolist() == ["gcl: none"]
+    conditions = analysis.complete_conditions(frame, ["digits"], ["high"], ["mse", "gcl"], seeds=[0])
+    assert conditions["missing"].tolist() == ["gcl: none"]
 
 
 def test_a_run_that_diverged_is_the_worst_and_is_counted():
@@ -90,20 +90,20 @@ def test_no_records_give_empty_tables():
     assert analysis.tuning_landscape([], "digits", "high", "psnr").empty
 
 
-def test_incomplete_cells_are_named():
+def test_incomplete_conditions_are_named():
     runs = [record("mse", level=level, seed=s) for level in ("low", "high") for s in range(3)]
     runs += [record("alcl", level="low", seed=s) for s in range(2)]
-    cells = analysis.complete_cells(
+    conditions = analysis.complete_conditions(
         analysis.benchmark_frame(runs), ["digits", "mnist"], ["low", "high"], ["mse", "alcl"], range(3)
     )
-    assert cells.values.tolist() == [
+    assert conditions.values.tolist() == [
         ["digits", "low", False, "alcl: 2 of 3 seeds"],
         ["digits", "high", False, "alcl: none"],
         ["mnist", "low", False, "no records"],
         ["mnist", "high", False, "no records"],
     ]
     frame = analysis.benchmark_frame(runs)
-    assert analysis.complete_cells(frame, ["digits"], ["low"], ["mse"], range(3))["complete"].tolist() == [True]
+    assert analysis.complete_conditions(frame, ["digits"], ["low"], ["mse"], range(3))["complete"].tolist() == [True]
 
 
 def test_summary_is_numpys(claimed_frame):
@@ -175,7 +175,7 @@ def test_intervals_cover_as_the_ledger_says():
 
 
 def test_the_jackknife_is_millers():
-    # One cell: pseudo-values of log s_a^2 - log s_b^2, written out.
+    # One condition: pseudo-values of log s_a^2 - log s_b^2, written out.
     a, b = np.random.default_rng(2).standard_normal((2, 7))
     logs = [math.log(a[k].var(ddof=1) / b[k].var(ddof=1)) for k in (np.arange(7) != i for i in range(7))]
     pseudo = [7 * math.log(a.var(ddof=1) / b.var(ddof=1)) - 6 * value for value in logs]
@@ -228,15 +228,15 @@ def test_paired_differences(claimed_frame):
     table = analysis.paired_differences(claimed_frame, "alcl", "mse", "accuracy")
     assert len(table) == len(BENCHMARK) * len(LEVELS)
     row = table.query("dataset == 'cifar10' and level == 'high'").iloc[0]
-    cell = claimed_frame.query("dataset == 'cifar10' and level == 'high' and measure == 'accuracy'")
-    a, b = (cell[cell["method"] == m].sort_values("seed")["value"].to_numpy() for m in ("alcl", "mse"))
+    condition = claimed_frame.query("dataset == 'cifar10' and level == 'high' and measure == 'accuracy'")
+    a, b = (condition[condition["method"] == m].sort_values("seed")["value"].to_numpy() for m in ("alcl", "mse"))
     assert row["difference"] == pytest.approx(np.median(a - b))
     assert row["p"] == pytest.approx(stats.wilcoxon(a, b).pvalue)
     assert row["low"] <= row["difference"] <= row["high"]
     assert (row["ahead"], row["behind"], row["tied"]) == (10, 0, 0)
     # Pairing is what makes it sharp: seeds alone spread far more than the difference does.
     assert row["high"] - row["low"] < 0.2 * np.ptp(a)
-    # 20 cells at 10 seeds can be significant: 2^-9 x 20 < 0.05. At 3 seeds nothing can, and the table says so.
+    # 20 conditions at 10 seeds can be significant: 2^-9 x 20 < 0.05. At 3 seeds nothing can, and the table says so.
     assert (table["note"] == "").all()
     few = claimed_frame[claimed_frame["seed"] < 3]
     few = analysis.paired_differences(few, "alcl", "mse", "accuracy")
@@ -257,7 +257,7 @@ def test_sides_are_those_of_the_whole_interval():
     ends = [("b", 0.1, 0.2), ("a", -0.1, 0.2), ("b", -0.2, -0.1), ("a", 0.0, 0.2), ("a", np.nan, np.nan), ("b", 1, 2)]
     counts = analysis.sides(pd.DataFrame(ends, columns=["rival", "low", "high"]), ["rival"])
     assert counts.reset_index().to_numpy().tolist() == [["b", 3, 2, 0, 1], ["a", 3, 0, 3, 0]]
-    assert counts.columns.tolist() == ["cells", "ahead", "unresolved", "behind"]
+    assert counts.columns.tolist() == ["conditions", "ahead", "unresolved", "behind"]
 
 
 def test_variance_ratios():

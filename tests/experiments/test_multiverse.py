@@ -14,7 +14,7 @@ from alcl.experiments.multiverse import (
     RULES,
     SETS,
     TUNING_SEEDS,
-    Cell,
+    Condition,
     Step,
     declared,
     final_tuning,
@@ -25,7 +25,7 @@ from alcl.experiments.multiverse import (
 )
 from alcl.experiments.readings import ALL_MEASURES
 
-CELL = Cell("digits", "clipped", "high")
+CONDITION = Condition("digits", "clipped", "high")
 SMALL = {"epochs": 1, "n_train": 60, "n_test": 40, "n_validation": 40}
 
 #: Where each measure is best: everything falls with the distance from there.
@@ -52,9 +52,9 @@ def record(config, best=BEST):
     return {"digest": config.digest, "config": config.config(), "metrics": metrics}
 
 
-def tuned(cell=CELL, best=BEST):
-    records = [record(config, best) for config in first_tuning(cell)]
-    return records + [record(config, best) for config in final_tuning(records, cell)]
+def tuned(condition=CONDITION, best=BEST):
+    records = [record(config, best) for config in first_tuning(condition)]
+    return records + [record(config, best) for config in final_tuning(records, condition)]
 
 
 # --- the grid -------------------------------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ def test_the_grid_has_a_core_that_the_ring_surrounds():
 
 
 def test_tuning_is_judged_on_validation_images_with_seeds_of_no_evaluation():
-    runs = [*first_tuning(CELL), *final_tuning(tuned(), CELL)]
+    runs = [*first_tuning(CONDITION), *final_tuning(tuned(), CONDITION)]
     assert {config.evaluate_on for config in runs} == {"validation"}
     assert {config.seed for config in runs} == set(TUNING_SEEDS)
     assert not set(TUNING_SEEDS) & set(multiverse.SEEDS)
@@ -93,42 +93,42 @@ def test_tuning_is_judged_on_validation_images_with_seeds_of_no_evaluation():
 
 def test_every_oracle_finds_its_measures_best_setting():
     records = tuned()
-    assert setting_of("oracle_psnr", records, CELL) == (1.5, 1.0)
-    assert setting_of("oracle_ssim", records, CELL) == (1.0, 0.35)
-    assert setting_of("oracle_restored", records, CELL) == (4.0, 0.5)
-    assert setting_of("oracle_codes", records, CELL) == (2.0, 2.0)
-    assert setting_of("noisy", records, CELL) == (8.0, 0.5)
-    assert on_edge(setting_of("noisy", records, CELL)) == ("alpha high",)
-    assert setting_of("alpha2", records, CELL)[0] == 2.0
-    assert setting_of("median", (), CELL) == (1.5, 0.5)
-    assert setting_of("public", (), CELL) == (2.0, pytest.approx(0.2828427))
+    assert setting_of("oracle_psnr", records, CONDITION) == (1.5, 1.0)
+    assert setting_of("oracle_ssim", records, CONDITION) == (1.0, 0.35)
+    assert setting_of("oracle_restored", records, CONDITION) == (4.0, 0.5)
+    assert setting_of("oracle_codes", records, CONDITION) == (2.0, 2.0)
+    assert setting_of("noisy", records, CONDITION) == (8.0, 0.5)
+    assert on_edge(setting_of("noisy", records, CONDITION)) == ("alpha high",)
+    assert setting_of("alpha2", records, CONDITION)[0] == 2.0
+    assert setting_of("median", (), CONDITION) == (1.5, 0.5)
+    assert setting_of("public", (), CONDITION) == (2.0, pytest.approx(0.2828427))
 
 
 def test_one_setting_for_all_has_the_best_mean_rank():
     records = tuned(best=dict.fromkeys(BEST, (1.5, 0.5)))
-    assert setting_of("one", records, CELL) == (1.5, 0.5)
+    assert setting_of("one", records, CONDITION) == (1.5, 0.5)
     # and where measures disagree: by ranks computed one by one
-    records, chosen = tuned(), finalists(tuned(), CELL)
+    records, chosen = tuned(), finalists(tuned(), CONDITION)
     by = {"psnr": "psnr", "ssim": "ssim", "restored": "restored", "codes": "knn"}
     values = {m: [-distance(s, BEST[name]) for s in chosen] for m, name in by.items()}
     ranks = [np.mean([sum(v > values[m][i] for v in values[m]) for m in by]) for i in range(len(chosen))]
-    assert ranks[chosen.index(setting_of("one", records, CELL))] == min(ranks)
+    assert ranks[chosen.index(setting_of("one", records, CONDITION))] == min(ranks)
 
 
 def test_kept_is_what_was_tuned_at_another_level():
-    between = replace(CELL, level="between")
+    between = replace(CONDITION, level="between")
     here, there = dict.fromkeys(BEST, (1.5, 0.5)), dict.fromkeys(BEST, (4.0, 1.0))
-    records = [*tuned(CELL, here), *tuned(between, there)]
-    assert setting_of("kept", records, CELL) == (4.0, 1.0)
-    assert setting_of("kept", records, replace(CELL, level="extreme")) == (4.0, 1.0)
+    records = [*tuned(CONDITION, here), *tuned(between, there)]
+    assert setting_of("kept", records, CONDITION) == (4.0, 1.0)
+    assert setting_of("kept", records, replace(CONDITION, level="extreme")) == (4.0, 1.0)
     assert setting_of("kept", records, between) == (1.5, 0.5)
 
 
 def test_other_tuning_seeds_may_overrule_the_first():
-    records = [record(config) for config in first_tuning(CELL)]
+    records = [record(config) for config in first_tuning(CONDITION)]
     other = dict.fromkeys(BEST, (1.0, 0.35))
-    records += [record(config, other) for config in final_tuning(records, CELL)]
-    assert setting_of("oracle_psnr", records, CELL) == (1.0, 0.35)
+    records += [record(config, other) for config in final_tuning(records, CONDITION)]
+    assert setting_of("oracle_psnr", records, CONDITION) == (1.0, 0.35)
 
 
 def test_a_run_that_diverged_is_the_worst():
@@ -136,29 +136,29 @@ def test_a_run_that_diverged_is_the_worst():
     for found in records:
         if found["config"]["options"] == {"alpha": 1.5, "beta": 1.0}:
             found["metrics"] = dict.fromkeys(ALL_MEASURES)
-    assert setting_of("oracle_psnr", records, CELL) != (1.5, 1.0)
+    assert setting_of("oracle_psnr", records, CONDITION) != (1.5, 1.0)
 
 
 def test_rules_wait_for_their_records():
     with pytest.raises(LookupError, match="31 tuning runs of digits/clipped/high are not recorded"):
-        final_tuning((), CELL)
+        final_tuning((), CONDITION)
     with pytest.raises(LookupError, match="tuning runs of digits/clipped/high"):
-        setting_of("oracle_psnr", [record(config) for config in first_tuning(CELL)], CELL)
+        setting_of("oracle_psnr", [record(config) for config in first_tuning(CONDITION)], CONDITION)
     with pytest.raises(LookupError, match="digits/clipped/between"):
-        setting_of("kept", tuned(), CELL)
+        setting_of("kept", tuned(), CONDITION)
     with pytest.raises(ValueError, match="rule must be one of oracle_psnr"):
-        setting_of("best", (), CELL)
+        setting_of("best", (), CONDITION)
 
 
 # --- what is declared -----------------------------------------------------------------------------------------------
 
 
-def test_a_cell_says_what_its_sensor_is():
-    clean = Cell("digits", "clean", "high").run("alcl", 1)
+def test_a_condition_says_what_its_sensor_is():
+    clean = Condition("digits", "clean", "high").run("alcl", 1)
     assert (clean.targets, clean.sensor, clean.measures) == ("clean", "unclipped", "all")
-    assert Cell("digits", "clamped", "high").run("alcl", 1).sensor == "clamped"
+    assert Condition("digits", "clamped", "high").run("alcl", 1).sensor == "clamped"
     with pytest.raises(ValueError, match="sensor must be one of"):
-        Cell("digits", "dirty", "high").run("alcl", 1)
+        Condition("digits", "dirty", "high").run("alcl", 1)
 
 
 def test_all_axes_are_declared_everywhere():
@@ -166,18 +166,18 @@ def test_all_axes_are_declared_everywhere():
     for sensor in multiverse.SENSORS:
         for level in multiverse.LEVELS:
             for dataset in SETS:
-                cell = Cell(dataset, sensor, level)
-                own = [step for step in steps if step.cell == cell]
+                condition = Condition(dataset, sensor, level)
+                own = [step for step in steps if step.condition == condition]
                 rules = {rule for step in own for rule in step.rules}
                 missing = {"public"} if sensor != "clean" else {"public", "noisy"}
-                assert set(RULES) - rules == missing, cell
+                assert set(RULES) - rules == missing, condition
                 assert {"mse", "alcl", "alcl_kappa"} <= {m for step in own for m in step.methods}
                 wanted = multiverse.SEEDS if sensor in multiverse.HEADLINE_SENSORS else multiverse.FEW
                 assert set(wanted) <= {s for step in own for s in step.seeds if step.rules}
     for sensor in multiverse.HEADLINE_SENSORS:  # the reference
         for level in ("low", "high", "extreme"):
             for dataset in SETS:
-                own = [s for s in steps if s.cell == Cell(dataset, sensor, level) and "mse" in s.methods]
+                own = [s for s in steps if s.condition == Condition(dataset, sensor, level) and "mse" in s.methods]
                 assert {seed for step in own for seed in step.seeds} == set(multiverse.SEEDS)
 
 
@@ -217,16 +217,18 @@ def test_tuning_comes_before_what_it_decides_and_the_size_is_what_the_page_says(
 @pytest.fixture
 def small(monkeypatch):
     """A multiverse of digits that is done in seconds."""
-    plain = Cell.run
-    monkeypatch.setattr(Cell, "run", lambda cell, method, seed, **k: plain(cell, method, seed, **{**SMALL, **k}))
+    plain = Condition.run
+    monkeypatch.setattr(
+        Condition, "run", lambda condition, method, seed, **k: plain(condition, method, seed, **{**SMALL, **k})
+    )
     monkeypatch.setattr(multiverse, "GRID", ((1.0, 0.5), (2.0, 0.5), (2.0, 1.0)))
     monkeypatch.setattr(multiverse, "SETS", ("digits",))
     monkeypatch.setattr(multiverse, "SECONDS", {"digits": 36.0})
     steps = [
-        Step("methods", CELL, methods=("mse", "alcl"), few=("pca",), seeds=(4, 5)),
-        Step("gcl", CELL, "tuning"),
-        Step("gcl", CELL, "finals"),
-        Step("gcl", CELL, rules=("one", "median"), seeds=(0,)),
+        Step("methods", CONDITION, methods=("mse", "alcl"), few=("pca",), seeds=(4, 5)),
+        Step("gcl", CONDITION, "tuning"),
+        Step("gcl", CONDITION, "finals"),
+        Step("gcl", CONDITION, rules=("one", "median"), seeds=(0,)),
     ]
     monkeypatch.setattr(multiverse, "declared", lambda: steps)
     return steps

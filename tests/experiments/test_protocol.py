@@ -11,7 +11,7 @@ import torch
 
 from alcl import noise
 from alcl.experiments import protocol, reconstruction
-from alcl.experiments.protocol import PROFILES, cell_runs, oracle, tuning_runs
+from alcl.experiments.protocol import PROFILES, condition_runs, oracle, tuning_runs
 from alcl.experiments.reconstruction import METHODS, SENSORS, Run, method_of, method_run, run, sweep
 from alcl.experiments.records import RecordStore
 from alcl.experiments.sweeps import RunsFailed
@@ -332,8 +332,8 @@ def test_a_failed_run_is_named_and_the_others_are_kept(tmp_path, monkeypatch):
     assert store.digests() == {runs[0].digest, runs[2].digest}
 
 
-def test_a_failed_run_of_one_cell_does_not_keep_a_profile_from_the_others(tmp_path, monkeypatch):
-    """A tuning run fails: its cell lacks GCL, and everything else is run."""
+def test_a_failed_run_of_one_condition_does_not_keep_a_profile_from_the_others(tmp_path, monkeypatch):
+    """A tuning run fails: its condition lacks GCL, and everything else is run."""
     small = protocol.Profile(("digits", "digits_rgb"), ("moderate",), (0,), (("mse", "gcl"), ("alcl_kappa",)))
     monkeypatch.setitem(PROFILES, "live", small)
 
@@ -429,10 +429,10 @@ def test_tuning_seeds_are_no_evaluation_seeds():
         assert not set(profile.seeds) & set(protocol.TUNING_SEEDS)
 
 
-def test_a_cell_runs_every_method_once_a_seed_and_gcl_at_its_tuned_settings():
+def test_a_condition_runs_every_method_once_a_seed_and_gcl_at_its_tuned_settings():
     records = [_fake(c, accuracy=0.1) for at in ("high", "moderate") for c in tuning_runs("digits", at)]
     records[3]["metrics"]["accuracy"] = 0.9
-    runs = cell_runs(("mse", "gcl"), records, "digits", "high", (0, 1))
+    runs = condition_runs(("mse", "gcl"), records, "digits", "high", (0, 1))
     assert sum(c.loss == "mse" for c in runs) == 2
     assert len(runs) == len({c.digest for c in runs})
     assert records[3]["config"]["options"] in [c.config()["options"] for c in runs if c.seed == 0]

@@ -30,10 +30,10 @@ def test_development_has_no_image_of_an_evaluation():
     runs = development_runs()
     assert len(runs) == len({run.digest for run in runs})
     assert {run.evaluate_on for run in runs} == {"validation"}
-    assert {(run.dataset, run.level) for run in runs} == set(protocol.DEVELOPMENT_CELLS)
+    assert {(run.dataset, run.level) for run in runs} == set(protocol.DEVELOPMENT_CONDITIONS)
     assert not {run.seed for run in runs} & set(multiverse.SEEDS)
     conditions = {(run.dataset, run.level) for d in multiverse.SETS for run in evaluation_runs(choice_of_first(), d)}
-    assert not conditions & set(protocol.DEVELOPMENT_CELLS)
+    assert not conditions & set(protocol.DEVELOPMENT_CONDITIONS)
 
 
 def choice_of_first():
@@ -49,7 +49,7 @@ def test_evaluation_covers_all_conditions_with_the_seeds_of_the_others_and_the_d
             own = {(run.sensor, run.level, run.seed) for run in runs if run.loss == method}
             levels = ("high", "extreme", "between", "low")
             assert own == {(s, level, seed) for s in sensors for level in levels for seed in range(10)}
-        other = {multiverse.Cell(dataset, r.sensor, r.level).run("alcl", r.seed).digest for r in runs}
+        other = {multiverse.Condition(dataset, r.sensor, r.level).run("alcl", r.seed).digest for r in runs}
         assert not other & {run.digest for run in runs}
     page = sensor_runs.__doc__
     assert f"{len(development_runs())} runs" in page

@@ -10,7 +10,17 @@ from scipy import stats
 
 from alcl.experiments import specification
 from alcl.experiments.analysis import fewest_seeds
-from alcl.experiments.multiverse import FEW, LEVELS, SEEDS, SENSORS, SETS, Cell, final_tuning, first_tuning, setting_of
+from alcl.experiments.multiverse import (
+    FEW,
+    LEVELS,
+    SEEDS,
+    SENSORS,
+    SETS,
+    Condition,
+    final_tuning,
+    first_tuning,
+    setting_of,
+)
 from alcl.experiments.readings import ALL_MEASURES, READINGS
 from alcl.experiments.specification import (
     AXES,
@@ -29,27 +39,27 @@ from alcl.experiments.specification import (
     specifications,
 )
 
-HERE = Cell("mnist", "clipped", "high")
-THERE = Cell("cifar10", "clean", "between")
+HERE = Condition("mnist", "clipped", "high")
+THERE = Condition("cifar10", "clean", "between")
 
 
-def observed(value, cells=(HERE, THERE), lost=()):
-    """What `observations` would give: value(cell, method, seed, measure); `lost`: (cell, method, seed) not recorded."""
+def observed(value, conditions=(HERE, THERE), lost=()):
+    """What `observations` would give: value(condition, method, seed, measure); `lost`: not recorded."""
     rows = []
-    for cell in cells:
-        for method, seeds in declared_seeds()[cell].items():
+    for condition in conditions:
+        for method, seeds in declared_seeds()[condition].items():
             for seed, measure in itertools.product(seeds, MEASURES):
-                gone = (cell, method, seed) in lost
-                found = np.nan if gone else value(cell, method, seed, measure)
-                key = [cell.sensor, cell.level, cell.dataset, method, seed, measure]
-                rows.append([*key, found, f"{cell}{method}{seed}", "run" if gone else ""])
+                gone = (condition, method, seed) in lost
+                found = np.nan if gone else value(condition, method, seed, measure)
+                key = [condition.sensor, condition.level, condition.dataset, method, seed, measure]
+                rows.append([*key, found, f"{condition}{method}{seed}", "run" if gone else ""])
     names = ["sensor", "level", "dataset", "method", "seed", "measure", "value", "digest", "missing"]
     return pd.DataFrame(rows, columns=names)
 
 
-def noise(cell, method, seed, measure, scale=0.001):
+def noise(condition, method, seed, measure, scale=0.001):
     """Always the same normal number for the same run and measure."""
-    key = [sum(map(ord, f"{cell}{method}{measure}")), seed]
+    key = [sum(map(ord, f"{condition}{method}{measure}")), seed]
     return scale * np.random.default_rng(key).standard_normal()
 
 
@@ -92,7 +102,7 @@ def test_seeds_are_those_of_all_declared_steps():
     assert seeds[HERE]["pca"] == FEW
     assert seeds[THERE]["alcl"] == FEW
     assert "gcl:public" not in seeds[THERE]
-    assert seeds[Cell("mnist", "clipped", "extreme")]["gcl:one"] == SEEDS  # in two steps
+    assert seeds[Condition("mnist", "clipped", "extreme")]["gcl:one"] == SEEDS  # in two steps
 
 
 def test_ten_seeds_are_just_enough_for_the_joint_interval():
@@ -109,26 +119,26 @@ def record(config, metrics):
 
 
 def test_observations_find_the_runs_by_rule_and_name_what_is_missing():
-    cell, best = Cell("mnist", "clean", "high"), (1.5, 1.0)
+    condition, best = Condition("mnist", "clean", "high"), (1.5, 1.0)
 
     def metrics(config, base=0.5):
         setting = dict(config.options)
         off = abs(np.log(setting["alpha"] / best[0])) + abs(np.log(setting["beta"] / best[1]))
         return dict.fromkeys(ALL_MEASURES, base - off)
 
-    records = [record(config, metrics(config)) for config in first_tuning(cell)]
-    records += [record(config, metrics(config)) for config in final_tuning(records, cell)]
-    assert setting_of("one", records, cell) == best
+    records = [record(config, metrics(config)) for config in first_tuning(condition)]
+    records += [record(config, metrics(config)) for config in final_tuning(records, condition)]
+    assert setting_of("one", records, condition) == best
     for seed in range(4):
-        records.append(record(cell.run("alcl", seed), dict.fromkeys(ALL_MEASURES, 0.7 + seed / 100)))
-        records.append(record(cell.gcl(best, seed), dict.fromkeys(ALL_MEASURES, 0.6)))
-    records.append(record(cell.run("mse", 0), {**dict.fromkeys(ALL_MEASURES, 0.5), "psnr": None}))
-    records.append(record(HERE.run("mse", 0), dict.fromkeys(ALL_MEASURES, 0.9)))  # another cell
-    found = observations(records, [cell]).set_index(["method", "seed", "measure"])
+        records.append(record(condition.run("alcl", seed), dict.fromkeys(ALL_MEASURES, 0.7 + seed / 100)))
+        records.append(record(condition.gcl(best, seed), dict.fromkeys(ALL_MEASURES, 0.6)))
+    records.append(record(condition.run("mse", 0), {**dict.fromkeys(ALL_MEASURES, 0.5), "psnr": None}))
+    records.append(record(HERE.run("mse", 0), dict.fromkeys(ALL_MEASURES, 0.9)))  # another condition
+    found = observations(records, [condition]).set_index(["method", "seed", "measure"])
     assert found.loc[("alcl", 3, "knn"), "value"] == pytest.approx(0.73)
-    assert found.loc[("alcl", 3, "knn"), "digest"] == cell.run("alcl", 3).digest
+    assert found.loc[("alcl", 3, "knn"), "digest"] == condition.run("alcl", 3).digest
     assert found.loc[("gcl:one", 2, "mlp"), ["value", "missing"]].tolist() == [0.6, ""]
-    assert found.loc[("gcl:oracle_psnr", 2, "psnr"), "digest"] == cell.gcl(best, 2).digest
+    assert found.loc[("gcl:oracle_psnr", 2, "psnr"), "digest"] == condition.gcl(best, 2).digest
     assert found.loc[("gcl:median", 2, "psnr"), "missing"] == "run"
     assert found.loc[("gcl:kept", 2, "psnr"), ["missing", "digest"]].tolist() == ["tuning", ""]
     assert found.loc[("mse", 0, "psnr"), "value"] == -np.inf  # diverged
@@ -149,10 +159,10 @@ def test_observations_find_the_runs_by_rule_and_name_what_is_missing():
 
 
 def test_planted_effects_are_found_with_their_size_and_nothing_else():
-    def value(cell, method, seed, measure):
-        gain = 0.0475 if (cell, method, measure) == (HERE, "alcl", "knn") else 0.0
-        gain += 0.03 if method == "gcl:one" and cell == THERE else 0.0
-        return 0.5 + 0.1 * (seed % 3) + gain + noise(cell, method, seed, measure)
+    def value(condition, method, seed, measure):
+        gain = 0.0475 if (condition, method, measure) == (HERE, "alcl", "knn") else 0.0
+        gain += 0.03 if method == "gcl:one" and condition == THERE else 0.0
+        return 0.5 + 0.1 * (seed % 3) + gain + noise(condition, method, seed, measure)
 
     table = specifications(observed(value)).table
     assert table["complete"].all()
@@ -232,7 +242,7 @@ def test_exchanged_a_relative_gain_is_relative_to_alcl():
 
 
 def test_runs_that_diverged_are_the_worst_there_is():
-    def value(cell, method, seed, measure):
+    def value(condition, method, seed, measure):
         return -np.inf if method == "mse" or (method == "gcl:one" and seed < 2) else 0.5
 
     table = specifications(observed(value, [HERE])).table

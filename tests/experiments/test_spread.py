@@ -6,22 +6,22 @@ import pytest
 from scipy import stats
 
 from alcl.experiments.analysis import variance_ratio_interval
-from alcl.experiments.multiverse import Cell
+from alcl.experiments.multiverse import Condition
 from alcl.experiments.specification import FAMILY, MEASURES, declared_seeds
 from alcl.experiments.spread import TRAINED, deviation_interval, sources, spread, variance_comparisons
 
-CELL = Cell("mnist", "clipped", "high")
+CONDITION = Condition("mnist", "clipped", "high")
 NAMES = ["sensor", "level", "dataset", "method", "seed", "measure", "value", "digest", "missing"]
 
 
-def observed(value, cell=CELL, lost=()):
-    """Observations of a cell: value(method, seed, measure); of `lost` methods, seed 0 is not recorded."""
+def observed(value, condition=CONDITION, lost=()):
+    """Observations of a condition: value(method, seed, measure); of `lost` methods, seed 0 is not recorded."""
     rows = []
-    for method, seeds in declared_seeds()[cell].items():
+    for method, seeds in declared_seeds()[condition].items():
         for seed in seeds:
             for measure in MEASURES:
                 gone = method in lost and seed == 0
-                key = [cell.sensor, cell.level, cell.dataset, method, seed, measure]
+                key = [condition.sensor, condition.level, condition.dataset, method, seed, measure]
                 rows.append([*key, np.nan if gone else value(method, seed, measure), "", "run" if gone else ""])
     return pd.DataFrame(rows, columns=NAMES)
 
@@ -65,7 +65,7 @@ def test_variances_are_compared_with_all_rivals_that_are_complete():
     deviations = {"alcl": 1.0, "mse": 3.0}
     data = observed(lambda m, s, k: deviations.get(m, 0.5) * normal(m, s, k), lost=["gcl:kept"])
     table = variance_comparisons(data)
-    assert set(table["rule"]) == {"none", *(m[4:] for m in declared_seeds()[CELL] if m[:4] == "gcl:")} - {"kept"}
+    assert set(table["rule"]) == {"none", *(m[4:] for m in declared_seeds()[CONDITION] if m[:4] == "gcl:")} - {"kept"}
     for row in table[table["reading"] == "mlp"].itertuples():
         rival = "mse" if row.against == "mse" else f"gcl:{row.rule}"
         a = np.array([normal("alcl", seed, "mlp") for seed in range(10)])

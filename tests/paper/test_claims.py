@@ -199,7 +199,7 @@ def test_a_missing_data_set_makes_it_partly_and_is_named():
     ledger = claims.claims_ledger(records).set_index("id")
     assert set(ledger.loc[["4a", "4d", "7a", "8a", "9a"], "verdict"]) == {"partly"}
     assert (ledger.loc[["4a", "6", "8a"], "missing"] == "gtsrb: no complete pairs of runs").all()
-    # An "up to" needs one cell: it is found in the others.
+    # An "up to" needs one condition: it is found in the others.
     assert ledger.loc[["5", "6"], "verdict"].tolist() == ["reproduced", "reproduced"]
     assert ledger.loc["5", "missing"] == ""
 
@@ -221,7 +221,7 @@ def test_measured_but_neither_for_nor_against_is_undecided():
     assert found["4c"] == found["8a"] == "undecided"
 
 
-def test_one_cell_against_is_partly_and_named():
+def test_one_condition_against_is_partly_and_named():
     def mixed(method, dataset, level):
         return (-1 if (dataset, level) == ("mnist", "moderate") else 1) * as_claimed(method, dataset, level)
 

@@ -239,7 +239,7 @@ def test_progress_counts_what_is_declared(tmp_path):
 
 
 def test_a_sentence_from_a_folder(tmp_path):
-    run = multiverse.Cell("mnist", "clipped", "high").run("alcl", 0)
+    run = multiverse.Condition("mnist", "clipped", "high").run("alcl", 0)
     record = {"digest": run.digest, "config": run.config(), "metrics": {}}
     multiverse.multiverse_store(tmp_path, "mnist").append(record)
     assert curve.answer_from(tmp_path).startswith("None of the 6240")

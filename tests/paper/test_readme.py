@@ -104,7 +104,7 @@ def test_the_reading_order_names_every_notebook():
     assert appendices <= set(re.findall(r"\[(A\d_\w+)\]\(notebooks/\1\.ipynb\)", text))
 
 
-def test_the_headline_has_every_complete_benchmark_cell_and_no_other():
+def test_the_headline_has_every_complete_benchmark_condition_and_no_other():
     rows = [
         {"dataset": dataset, "level": "high", "method": method, "seed": seed, "measure": measure, "value": value}
         for dataset, seeds in (("mnist", 10), ("cifar10", 9), ("digits", 10))
@@ -130,7 +130,7 @@ def test_one_setting_counts_what_leads_or_lags_in_both_measures():
     assert "1 are ahead of ALCL in both, 2 behind in both" in text
 
 
-def test_the_share_repaired_is_a_range_over_complete_noisy_benchmark_cells():
+def test_the_share_repaired_is_a_range_over_complete_noisy_benchmark_conditions():
     values = {"mse": 0.2, "clean": 0.6, "alcl": 0.5, "gcl": 0.4}
     rows = [
         {"dataset": dataset, "level": level, "method": method, "seed": seed, "measure": measure, "value": value}
@@ -151,7 +151,7 @@ def test_the_share_repaired_is_a_range_over_complete_noisy_benchmark_cells():
     assert readme.repaired(pd.DataFrame(rows[:0], columns=list(rows[0]))) == ""
 
 
-def test_other_losses_are_counted_over_complete_benchmark_cells():
+def test_other_losses_are_counted_over_complete_benchmark_conditions():
     rows = [
         {"dataset": dataset, "level": "high", "method": method, "seed": seed, "measure": measure, "value": value}
         for dataset, method, seeds, value in (
@@ -178,7 +178,7 @@ def test_studies_are_shown_as_counted(tmp_path):
         "neighbours,mse,psnr,6,0,0,6",
     ]
     rows += ["unseen,alcl_kappa,psnr,9,2,3,4", "unseen,alcl_kappa,accuracy,9,0,9,0"]
-    header = "study,method,measure,cells,ahead,unresolved,behind"
+    header = "study,method,measure,conditions,ahead,unresolved,behind"
     (tmp_path / "table10_counts.csv").write_text("\n".join([header, *rows]))
     assert readme.studies(tmp_path).splitlines()[2:] == [
         "| drift | MSE | 6 | 3, 2, 1 | 6, 0, 0 |",
@@ -188,7 +188,7 @@ def test_studies_are_shown_as_counted(tmp_path):
 
 def test_neighbours_compare_losses_at_equal_decay_only(tmp_path):
     rows = ["mnist,symmetric 0.8,loss alone (both L2),5,21.46,15.2,30,5", "mnist,symmetric 0.8,decay alone,5,1,1,1,5"]
-    header = "dataset,cell,what,seeds,difference,low,high,ahead"
+    header = "dataset,condition,what,seeds,difference,low,high,ahead"
     (tmp_path / "table08b_differences.csv").write_text("\n".join([header, *rows]))
     rows = ['digits,clean,"clean accuracy, points",0.97,0,1.53,8 of 10', "digits,both,log10 of tr H,1,1,1,0 of 10"]
     (tmp_path / "table09d_verdict.csv").write_text("\n".join(["dataset,rival,measure,median,low,high,better", *rows]))

@@ -169,8 +169,8 @@ def test_a_failed_run_does_not_lose_the_others(tmp_path, monkeypatch):
 def test_the_declared_profiles():
     embedded, paper = PROFILES["embedded"](), PROFILES["paper"]()
     assert len({config.digest for config in (*embedded, *paper)}) == 10 * 8 + 40 + 5 * 8
-    cell = [c for c in paper if c.seed == 3]
-    assert [(c.training, c.level, c.auxiliary) for c in cell] == [
+    condition = [c for c in paper if c.seed == 3]
+    assert [(c.training, c.level, c.auxiliary) for c in condition] == [
         *((training, "none", "none") for training in TRAININGS),
         *(("discriminative", "high", auxiliary) for auxiliary in AUXILIARIES),
     ]

@@ -144,8 +144,8 @@ def test_the_declared_profiles():
     assert {config.digest for config in core} <= {config.digest for config in paper}
     assert {(c.noise, c.rate) for c in core} == {("symmetric", 0.8), ("asymmetric", 0.4)}
     for seed in range(5):
-        cell = [c for c in core if (c.dataset, c.noise, c.seed) == ("cifar10", "symmetric", seed)]
-        assert {(method_of(c.config()), c.decay) for c in cell} == {
+        condition = [c for c in core if (c.dataset, c.noise, c.seed) == ("cifar10", "symmetric", seed)]
+        assert {(method_of(c.config()), c.decay) for c in condition} == {
             (method, decay) for method in ("ce", "jal_ce") for decay in ("l1", "l2")
         }
 
