@@ -156,6 +156,9 @@ class ContaminatedALCLoss(ALCLoss):
 
     # -- in numbers -----------------------------------------------------------------------------------------
 
+    def _rows(self) -> None:
+        return None
+
     def _setting(self) -> Setting | None:
         core = super()._setting()
         if core is None:
