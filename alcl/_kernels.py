@@ -41,6 +41,7 @@ from __future__ import annotations
 
 import math
 import operator
+import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -54,6 +55,8 @@ LOG_CORRENTROPY, CORRENTROPY = "log_correntropy", "correntropy"
 _LN2 = math.log(2.0)
 # Residuals of a piece, for every thread: few enough for the cache, enough to outweigh the calls. As measured.
 _PIECE = 131_072
+# Bytes of memory to work in that a thread keeps.
+_KEPT = 32 * 2**20
 # log2|e| at e = 0: so low that t = 0 for every alpha, and finite, so that t log2|e| is 0 too. (The logarithm of 0
 # itself takes ten times longer, and 0 times it is NaN.)
 _LOG2_OF_ZERO = -1e30
@@ -61,17 +64,15 @@ _LOG2_OF_ZERO = -1e30
 
 def elementwise(kind: str, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor:
     """phi(|e/beta|^alpha) for every residual, in differentiable operations, for derivatives of any kind and order."""
-    size = residual.abs()
-    # Subnormal residuals count as 0: what is divided by them later has no digits, or overflows.
-    zero = size < torch.finfo(residual.dtype).tiny
-    logit = alpha * (torch.where(zero, 1.0, size).log() - beta.log())
+    size, zero = residual.abs(), residual == 0
+    # A subnormal residual has its value, and the derivatives of 0: what is divided by it overflows.
+    fixed = torch.where(zero, 1.0, size.detach())
+    logit = alpha * (torch.where(size < torch.finfo(size.dtype).tiny, fixed, size).log() - beta.log())
     if kind == LOG_CORRENTROPY:
         phi = kappa * softplus(logit)
     else:
-        kappa = torch.ones_like(kappa)
-        phi = -torch.expm1(-logit.clamp(max=50.0).exp())
-    if torch.compiler.is_compiling() and not torch._C._are_functorch_transforms_active():
-        return torch.where(zero, 0.0, phi)  # no second derivative is to be had here
+        kappa, t = torch.ones_like(kappa), logit.clamp(max=50.0).exp()
+        phi = torch.where(t < 1, -torch.expm1(-t), 1 - torch.exp(-t))  # far out, expm1's derivative has no digits
     # At 0 a parabola, whose slope is 0 and whose curvature is 2 kappa / beta^2 for alpha = 2. It is 0 for alpha > 2, and
     # infinite for alpha < 2, where 0 keeps a Hessian finite.
     curved = torch.where(alpha == 2, kappa, torch.zeros_like(kappa))
@@ -129,7 +130,7 @@ class Whole(torch.autograd.Function):
             # Views: a parameter that the input also depends on must not be counted twice.
             arguments = [x if x is None else x.view_as(x) for x in (input, target, *raw)]
             wanted = [x for x, need in zip(arguments, (*needed[:2], *needed[5:]), strict=True) if need]
-            found = iter(torch.autograd.grad(ctx.again(*arguments), wanted, create_graph=True))
+            found = iter(torch.autograd.grad(ctx.again(*arguments), wanted, create_graph=True, materialize_grads=True))
             return tuple(grad * next(found) if need else None for need in needed)
         # The slope's memory goes to the caller, who may write into it: a leaf's gradient then costs no copy. Whoever
         # walks the graph once more has it worked out once more.
@@ -152,12 +153,25 @@ def _whole(input: Tensor, target: Tensor, mean: bool, setting: Setting) -> tuple
     count = slope.numel()
     row = slope.as_strided((count,), (1,))
     size = min(count, _PIECE * torch.get_num_threads())
-    buffers = slope.new_empty(3, size)
+    buffers = spare_memory(slope, 3, size)
     unit = 1 / count if mean else 1.0
     sums = [_replace(piece, setting, unit, buffers) for piece in (row.split(size) if size < count else (row,))]
     phi, *of_sum = (math.fsum(column) for column in zip(*sums, strict=True))
     slopes = [unit * (s + count * z) for s, z in zip((*of_sum, phi), setting.log_z_slopes, strict=True)]
     return unit * (setting.kappa * phi + count * setting.log_z), slope, slopes
+
+
+_SPARE = threading.local()
+
+
+def spare_memory(like: Tensor, number: int, size: int) -> Tensor:
+    """Rows to work in, kept for the next call: the system's fresh pages would take as long as the work."""
+    kept = getattr(_SPARE, "kept", None)
+    if kept is None or kept.dtype != like.dtype or len(kept) < number * size:
+        with torch.inference_mode(False):  # what is made under it cannot be written to outside
+            kept = torch.empty(number * size, dtype=like.dtype, device="cpu")
+        _SPARE.kept = kept if kept.nbytes <= _KEPT else None
+    return kept[: number * size].view(number, size)
 
 
 def numbers_can_be_read() -> bool:
@@ -222,8 +236,8 @@ def _replace_rows(
     info = torch.finfo(e.dtype)
     log2_e, t, spare = (buffer[: e.numel()].view(e.shape) for buffer in buffers)
     ordinary = torch.abs(e, out=log2_e).amin().item() >= info.tiny
-    if ordinary:
-        _in_place("log2", log2_e)
+    if ordinary or (alpha * math.log2(info.tiny)).add_(shift).amax().item() <= math.log2(info.tiny):
+        _in_place("log2", log2_e if ordinary else log2_e.clamp_min_(info.tiny))
     else:
         zero = torch.eq(e, 0, out=spare)
         _in_place("log2", log2_e.add_(zero)).add_(zero, alpha=_LOG2_OF_ZERO)

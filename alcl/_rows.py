@@ -20,23 +20,22 @@ from . import _kernels as kernels
 # Fewer columns than this are repeated side by side, so that a row is worth a call; where so many residuals share their
 # parameters, they are numbers. As measured.
 _WIDTH, _SHARED = 2048, 16_384
+_PLAIN = (Tensor, nn.Parameter)
 
 
 def fit(input: Tensor, target: Tensor | None, *parameters: Tensor) -> bool:
     """Whether `reduced` takes them: eagerly, outside torch.func, on the CPU, of one type, parameters that broadcast."""
-    shape = input.shape
-    return (
-        kernels.numbers_can_be_read()
-        and input.numel() > 0
-        and all(
-            x.dtype == input.dtype and x.device.type == "cpu" and type(x) in (Tensor, nn.Parameter)
-            for x in (input, input if target is None else target, *parameters)
-        )
-        and all(
-            p.ndim <= len(shape) and all(n in (1, m) for n, m in zip(p.shape[::-1], shape[::-1], strict=False))
-            for p in parameters
-        )
-    )
+    if not kernels.numbers_can_be_read() or input.numel() == 0:
+        return False
+    dtype, shape = input.dtype, input.shape
+    for x in (input, input if target is None else target, *parameters):
+        if x.dtype != dtype or not x.is_cpu or type(x) not in _PLAIN:
+            return False
+    for p in parameters:
+        own = p.shape
+        if own and (len(own) > len(shape) or any(n not in (1, m) for n, m in zip(own[::-1], shape[::-1], strict=False))):
+            return False
+    return True
 
 
 def reduced(
@@ -75,7 +74,7 @@ class Rows(NamedTuple):
             kappa = torch.ones_like(kappa)
         sums = alpha.new_zeros(3, *alpha.shape)
         size = min(slope.numel(), kernels._PIECE * torch.get_num_threads())
-        work = _Pass(self.kind, unit, slope.new_empty(3, size))
+        work = _Pass(self.kind, unit, kernels.spare_memory(slope, 3, size))
         work.through(slope.permute(order), alpha, beta, kappa, *sums)
         phi, d_alpha, d_beta = sums
         d_kappa = phi if self.kind == kernels.LOG_CORRENTROPY else torch.zeros_like(phi)
