@@ -24,18 +24,25 @@ _PLAIN = (Tensor, nn.Parameter)
 
 
 def fit(input: Tensor, target: Tensor | None, *parameters: Tensor) -> bool:
-    """Whether `reduced` takes them: eagerly, outside torch.func, on the CPU, of one type, parameters that broadcast."""
-    if not kernels.numbers_can_be_read() or input.numel() == 0:
+    """Whether `reduced` takes them: of one type, with parameters that broadcast, outside torch.func; and eagerly only
+    plain tensors on the CPU."""
+    traced, tensors = _traced(), (input, input if target is None else target, *parameters)
+    if not (traced or kernels.numbers_can_be_read()) or input.numel() == 0:
         return False
     dtype, shape = input.dtype, input.shape
-    for x in (input, input if target is None else target, *parameters):
-        if x.dtype != dtype or not x.is_cpu or type(x) not in _PLAIN:
+    for x in tensors:
+        if x.dtype != dtype or not (traced or (x.is_cpu and type(x) in _PLAIN)):
             return False
     for p in parameters:
         own = p.shape
         if own and (len(own) > len(shape) or any(n not in (1, m) for n, m in zip(own[::-1], shape[::-1], strict=False))):
             return False
     return True
+
+
+def _traced() -> bool:
+    """Whether a compiler traces, and nothing of torch.func, in whose derivatives a Function has no part there."""
+    return torch.compiler.is_compiling() and not torch._C._are_functorch_transforms_active()
 
 
 def reduced(
@@ -48,8 +55,49 @@ def reduced(
         value = kernels.elementwise(kind, input if target is None else input - target, *parameters)
         return value.mean() if mean else value.sum()
 
+    if kernels.LOG_CORRENTROPY == kind and _traced():
+        value = Fused.apply(input if target is None else input - target, alpha, beta, kappa)
+        return value / input.numel() if mean else value
+    if _traced():
+        return again(input, target, alpha, beta, kappa)
     rows = Rows(kind, alpha.detach(), beta.detach(), kappa.detach())
     return kernels.Whole.apply(input, target, mean, rows, again, alpha, beta, kappa)
+
+
+class Fused(torch.autograd.Function):
+    """The sum of kappa log(1 + |e/beta|^alpha) for a compiler, to which one loop is one pass: with the derivatives
+    written out, forward and backward are a loop each. Subnormal residuals count as 0."""
+
+    @staticmethod
+    def forward(ctx, e: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor:
+        size, tiny = e.abs(), torch.finfo(e.dtype).tiny
+        zero, size = size < tiny, size.clamp_min(tiny)
+        log2_u = size.log2() - beta.log2()
+        logit = alpha * log2_u
+        t = torch.exp2(-logit.abs())  # or its reciprocal, whichever is at most 1
+        phi = torch.where(zero, 0.0, logit.clamp_min(0.0) * kernels._LN2 + _log1p(t))
+        share = 1 / (1 + t)
+        h = torch.where(zero, 0.0, torch.where(logit > 0, share, t * share))
+        slope = torch.where(e < 0, -h, h) / size * (kappa * alpha)
+        of_alpha = (h * log2_u * kappa).sum_to_size(alpha.shape) * kernels._LN2
+        of_beta = (-kappa * alpha / beta * h).sum_to_size(beta.shape)
+        ctx.save_for_backward(slope, of_alpha, of_beta, phi.sum_to_size(kappa.shape))
+        return (kappa * phi).sum()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor):
+        return tuple(grad * slope for slope in ctx.saved_tensors)
+
+
+def _log1p(t: Tensor) -> Tensor:
+    """log(1 + t) for 0 <= t <= 1 by the series of 2 artanh(t / (2 + t)): the compilers' own takes as long as all else."""
+    z = t / (2 + t)
+    square, terms = z * z, 9 if t.dtype == torch.float32 else 18  # (1/9)^terms is below the rounding
+    total = square / (2 * terms - 1)
+    for k in range(terms - 2, 0, -1):
+        total = (total + 1 / (2 * k + 1)) * square
+    return 2 * z * (1 + total)
 
 
 class Rows(NamedTuple):

@@ -73,12 +73,12 @@ class ResidualLoss(nn.Module):
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         input, target = _pair(input, target)
         value = None if self.reduction == "none" else self._in_one_pass(input, target)
-        if value is not None:
+        if value is not None and not torch.compiler.is_compiling():
             if self.nonfinite != "propagate" and not math.isfinite(value.item()):
                 self._explain(input.detach() - target.detach(), input, target)
             return value
         residual = input - target
-        value = self._value_of(residual, input, target)
+        value = self._value_of(residual, input, target) if value is None else value
         return value if self.nonfinite == "propagate" else self._checked(value, residual, input, target)
 
     def _value_of(self, residual: Tensor, input: Tensor, target: Tensor) -> Tensor:
@@ -134,7 +134,7 @@ class ResidualLoss(nn.Module):
         own, mean = (*self._parameters.values(), *self._buffers.values()), self.reduction == "mean"
         if not rows.fit(input, target, *own):
             return None
-        if all(x.ndim == 0 for x in own):
+        if kernels.numbers_can_be_read() and all(x.ndim == 0 for x in own):
             setting = self._setting()
             if setting is None:
                 return None
