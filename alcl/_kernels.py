@@ -229,10 +229,18 @@ def _replace(e: Tensor, setting: Setting, unit: float, buffers: Tensor) -> tuple
 
 
 def _replace_rows(
-    kind: str, e: Tensor, alpha: Tensor, shift: Tensor, weight: Tensor, buffers: Tensor, careful: bool = False
+    kind: str,
+    e: Tensor,
+    alpha: Tensor,
+    shift: Tensor,
+    weight: Tensor,
+    buffers: Tensor,
+    values: Tensor | None = None,
+    careful: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`_replace` for a table of residuals whose columns have an alpha, a shift = -alpha log2(beta) and a weight each:
-    the sums of phi, h and h log2|e| in every column. In the place of every residual comes weight h / e."""
+    the sums of phi, h and h log2|e| in every column. In the place of every residual comes weight h / e; phi itself goes
+    into `values`, where they are asked for."""
     info = torch.finfo(e.dtype)
     log2_e, t, spare = (buffer[: e.numel()].view(e.shape) for buffer in buffers)
     ordinary = torch.abs(e, out=log2_e).amin().item() >= info.tiny
@@ -247,15 +255,24 @@ def _replace_rows(
         t.clamp_max_(math.log2(info.max) - 5)
     t.exp2_()
     if kind == LOG_CORRENTROPY:
-        phi = t.log1p().maximum(logit.mul_(_LN2)).sum(0) if careful else _columns_of_log1p(t, spare)
+        if careful or values is not None:
+            of_each = _in_place("log1p", spare.copy_(t))
+            of_each = of_each.maximum(logit.mul_(_LN2)) if careful else of_each
+            phi = of_each.sum(0)
+            if values is not None:
+                values.copy_(of_each)
+        else:
+            phi = _columns_of_log1p(t, spare)
         h = t.div_(torch.add(t, 1, out=spare))
     else:
         _in_place("expm1", torch.neg(t, out=spare))
         phi = spare.sum(0).neg_()
+        if values is not None:
+            torch.neg(spare, out=values)
         h = t.mul_(spare.add_(1))
     h_sum, h_log = h.sum(0), torch.mul(h, log2_e, out=log2_e).sum(0)
     if not careful and not math.isfinite((phi + h_sum + h_log).sum().item()):
-        return _replace_rows(kind, e, alpha, shift, weight, buffers, careful=True)
+        return _replace_rows(kind, e, alpha, shift, weight, buffers, values, careful=True)
     if not ordinary:
         h.mul_(torch.sgn(e, out=spare))  # 0 at 0, where the gradient is 0
         e.abs_().clamp_min_(info.tiny)
@@ -266,8 +283,8 @@ def _replace_rows(
 def _numpy_is_fast() -> bool:
     """Whether numpy runs AVX-512 code here: a quarter of the time of torch's log2; its other code takes longer."""
     try:
-        known = np.lib.introspect.opt_func_info(func_name="^(log2|expm1)$")
-        targets = [known[name][kind]["current"] for name in ("log2", "expm1") for kind in ("ff", "dd")]
+        known = np.lib.introspect.opt_func_info(func_name="^(log2|log1p|expm1)$")
+        targets = [known[name][kind]["current"] for name in ("log2", "log1p", "expm1") for kind in ("ff", "dd")]
         return all(str(target).startswith(("X86_V4", "AVX512")) for target in targets)
     except (AttributeError, KeyError):  # numpy before 2.1 does not say
         return False
@@ -277,7 +294,7 @@ _NUMPY_IS_FAST = _numpy_is_fast()
 
 
 def _in_place(name: str, x: Tensor) -> Tensor:
-    """x.log2_() or x.expm1_()."""
+    """x.log2_(), x.log1p_() or x.expm1_()."""
     if _NUMPY_IS_FAST and torch.get_num_threads() <= 4:  # more of torch's threads make up for it; numpy has one
         array = x.numpy()
         getattr(np, name)(array, out=array)

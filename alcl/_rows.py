@@ -64,6 +64,57 @@ def reduced(
     return kernels.Whole.apply(input, target, mean, rows, again, alpha, beta, kappa)
 
 
+def each(kind: str, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor:
+    """`kernels.elementwise`, in one pass where the arguments `fit` and no compiler is at work."""
+    if not fit(residual, None, alpha, beta, kappa) or _traced():
+        return kernels.elementwise(kind, residual, alpha, beta, kappa)
+    return Each.apply(kind, residual, alpha, beta, kappa)
+
+
+class Each(torch.autograd.Function):
+    """kappa phi(|e/beta|^alpha) for every residual, with its derivative in the residual; on the CPU.
+
+    The others follow from that derivative times e, which is kappa alpha h.
+    """
+
+    @staticmethod
+    def forward(ctx, kind: str, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor:
+        slope, values = residual.clone(), torch.empty_like(residual, memory_format=torch.preserve_format)
+        if values.stride() != slope.stride():  # a residual with gaps
+            values = torch.empty_like(slope)
+        Rows(kind, alpha, beta, kappa).into(slope, 1.0, values)
+        ctx.kind = kind
+        if kind == kernels.LOG_CORRENTROPY:
+            values.mul_(kappa)
+        ctx.save_for_backward(residual, alpha, beta, kappa, slope, values)
+        return values
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        needed = ctx.needs_input_grad[1:]
+        *inputs, slope, values = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is wanted
+            arguments = [x.view_as(x) for x in inputs]
+            wanted = [x for x, need in zip(arguments, needed, strict=True) if need]
+            value = kernels.elementwise(ctx.kind, *arguments)
+            found = iter(torch.autograd.grad(value, wanted, grad, create_graph=True, materialize_grads=True))
+            return None, *(next(found) if need else None for need in needed)
+        residual, alpha, beta, kappa = inputs
+        d_residual, d_alpha, d_beta, d_kappa = grad * slope, None, None, None
+        if needed[1] or needed[2]:
+            flow = d_residual * residual
+        if needed[2]:
+            d_beta = flow.sum_to_size(beta.shape) / -beta
+        if needed[1]:
+            size = residual.abs().clamp_min_(torch.finfo(residual.dtype).tiny)
+            log2_u = kernels._in_place("log2", size).sub_(beta.log2())
+            d_alpha = (flow * log2_u).sum_to_size(alpha.shape) * kernels._LN2 / alpha
+        if needed[3]:
+            has_part = ctx.kind == kernels.LOG_CORRENTROPY
+            d_kappa = (grad * values).sum_to_size(kappa.shape) / kappa if has_part else torch.zeros_like(kappa)
+        return None, d_residual, d_alpha, d_beta, d_kappa
+
+
 class Fused(torch.autograd.Function):
     """The sum of kappa log(1 + |e/beta|^alpha) for a compiler, to which one loop is one pass: with the derivatives
     written out, forward and backward are a loop each. Subnormal residuals count as 0."""
@@ -112,7 +163,13 @@ class Rows(NamedTuple):
     def whole(self, input: Tensor, target: Tensor | None, mean: bool) -> tuple[float, Tensor, list[Tensor]]:
         """The value, its gradient in the input, and its gradients in alpha, beta and kappa."""
         slope = input.clone() if target is None else input - target
-        unit = 1 / slope.numel() if mean else 1.0
+        return self.into(slope, 1 / slope.numel() if mean else 1.0)
+
+    def into(
+        self, slope: Tensor, unit: float, values: Tensor | None = None
+    ) -> tuple[float, Tensor, list[Tensor]]:
+        """The same for the residuals in `slope`, which it then holds the gradients of; `values`, in the same layout:
+        takes what phi is for each of them."""
         given, dims = (self.alpha, self.beta, self.kappa), slope.ndim
         # As they lie in memory, which is without gaps.
         order = sorted(range(dims), key=lambda d: slope.stride(d), reverse=True)
@@ -123,7 +180,8 @@ class Rows(NamedTuple):
         sums = alpha.new_zeros(3, *alpha.shape)
         size = min(slope.numel(), kernels._PIECE * torch.get_num_threads())
         work = _Pass(self.kind, unit, kernels.spare_memory(slope, 3, size))
-        work.through(slope.permute(order), alpha, beta, kappa, *sums)
+        of_each = (slope.permute(order),) if values is None else (slope.permute(order), values.permute(order))
+        work.through(of_each, alpha, beta, kappa, *sums)
         phi, d_alpha, d_beta = sums
         d_kappa = phi if self.kind == kernels.LOG_CORRENTROPY else torch.zeros_like(phi)
         back = [order.index(d) for d in range(dims)]
@@ -134,39 +192,41 @@ class Rows(NamedTuple):
 
 
 class _Pass(NamedTuple):
-    """One pass through the residuals e. Adds the sum of phi and the derivatives of the sum of kappa phi in alpha and beta
+    """One pass through the residuals. Adds the sum of phi and the derivatives of the sum of kappa phi in alpha and beta
     to `sums`, of the parameters' shape, and puts in the place of every residual its derivative."""
 
     kind: str
     unit: float
     buffers: Tensor
 
-    def through(self, e: Tensor, *columns: Tensor) -> None:
-        """`columns`: alpha, beta, kappa and the sums, with as many dimensions as e has, each of e's length or of 1."""
-        size, shape = self.buffers.shape[1], columns[0].shape
-        first = next((d for d, n in enumerate(shape) if n > 1), None)
-        if first is None and e.numel() <= size:
+    def through(self, of_each: tuple[Tensor, ...], *columns: Tensor) -> None:
+        """`of_each`: the residuals, and where phi is asked for, the place for it. `columns`: alpha, beta, kappa and the
+        sums, with as many dimensions as the residuals have, each of their length or of 1."""
+        e, size, shape = of_each[0], self.buffers.shape[1], columns[0].shape
+        first = next((d for d, n in enumerate(shape) if n > 1), e.ndim)
+        width = math.prod(e.shape[first:])
+        most = max(1, size // min(e.numel() // width, 8))  # so that rows can share their logarithms
+        longest = next((d for d, n in enumerate(e.shape) if n > 1), 0)
+        if width == 1 and len(of_each) == 1 and e.numel() <= size:
             self._one(e, *columns)
-        elif first is None:
-            longest = max(range(e.ndim), key=lambda d: e.shape[d])
-            self._in_parts(longest, max(1, size * e.shape[longest] // e.numel()), e, *columns)
-        elif e.numel() >= _SHARED * shape.numel():
-            self._in_parts(first, 1, e, *columns)
+        elif width == 1 and e.numel() > size:
+            self._in_parts(longest, max(1, size * e.shape[longest] // e.numel()), of_each, *columns)
+        elif len(of_each) == 1 and width > 1 and e.numel() >= _SHARED * shape.numel():
+            self._in_parts(first, 1, of_each, *columns)
+        elif width > most:
+            self._in_parts(first, max(1, most * e.shape[first] // width), of_each, *columns)
+        elif first > 1 and not e.is_contiguous():  # no table
+            self._in_parts(longest, 1, of_each, *columns)
         else:
-            width = math.prod(e.shape[first:])
-            most = size // min(e.numel() // width, 8)  # so that rows can share their logarithms
-            if width > most:
-                self._in_parts(first, max(1, most * e.shape[first] // width), e, *columns)
-            elif first > 1 and not e.is_contiguous():  # no table
-                self._in_parts(0, 1, e, *columns)
-            else:
-                self._table(e.view(-1, width), e.shape[first:], *(x.view(shape[first:]) for x in columns))
+            tables = (x.view(-1, width) for x in of_each)
+            self._table(e.shape[first:], [x.view(shape[first:]) for x in columns], *tables)
 
-    def _in_parts(self, dim: int, length: int, e: Tensor, *columns: Tensor) -> None:
-        for start in range(0, e.shape[dim], length):
-            part = min(length, e.shape[dim] - start)
+    def _in_parts(self, dim: int, length: int, of_each: tuple[Tensor, ...], *columns: Tensor) -> None:
+        whole = of_each[0].shape[dim]
+        for start in range(0, whole, length):
+            part = min(length, whole - start)
             own = (x if x.shape[dim] == 1 else x.narrow(dim, start, part) for x in columns)
-            self.through(e.narrow(dim, start, part), *own)
+            self.through(tuple(x.narrow(dim, start, part) for x in of_each), *own)
 
     def _one(self, e: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor, *sums: Tensor) -> None:
         row = e.reshape(-1)
@@ -177,24 +237,30 @@ class _Pass(NamedTuple):
         for total, part in zip(sums, found, strict=True):
             total += part
 
-    def _table(
-        self, table: Tensor, shape: torch.Size, alpha: Tensor, beta: Tensor, kappa: Tensor, *sums: Tensor
-    ) -> None:
-        (rows, width), dtype = table.shape, table.dtype
-        side = min(rows, _WIDTH // width) if width < _WIDTH and table.is_contiguous() else 1
+    def _table(self, shape: torch.Size, columns: list[Tensor], e: Tensor, values: Tensor | None = None) -> None:
+        """`shape`: of a row of the table e, to which the columns broadcast."""
+        alpha, beta, kappa, *sums = columns
+        (rows, width), size = e.shape, self.buffers.shape[1]
+        side = min(rows, max(1, min(_WIDTH, size) // width)) if e.is_contiguous() else 1
         log2_beta = beta.log2()
         settings = (alpha, -alpha * log2_beta, self.unit * kappa * alpha)
-        settings = [x.expand(shape).reshape(-1).to(dtype).repeat(side) for x in settings]
-        whole = rows // side * side
-        pieces = [*table[:whole].view(-1, side * width).split(max(1, self.buffers.shape[1] // (side * width)))]
-        if whole < rows:
-            pieces.append(table[whole:].view(1, -1))
-        for piece in pieces:
+        settings = [x.expand(shape).reshape(-1).to(e.dtype).repeat(side) for x in settings]
+        pieces = _pieces(e, side, size)
+        for piece, of_piece in zip(pieces, pieces if values is None else _pieces(values, side, size), strict=True):
             own = (x[: piece.shape[1]] for x in settings)
+            into = None if values is None else of_piece
             phi, h, h_log = (
                 x.double().view(-1, *shape).sum_to_size(1, *alpha.shape)[0]
-                for x in kernels._replace_rows(self.kind, piece, *own, self.buffers)
+                for x in kernels._replace_rows(self.kind, piece, *own, self.buffers, into)
             )
             found = (phi, kappa * kernels._LN2 * (h_log - log2_beta * h), -kappa * alpha / beta * h)
             for total, part in zip(sums, found, strict=True):
                 total += part
+
+
+def _pieces(table: Tensor, side: int, size: int) -> list[Tensor]:
+    """The table's rows, `side` of them side by side, in pieces of `size` elements; and what is left of them."""
+    rows, width = table.shape
+    whole = rows // side * side
+    pieces = [*table[:whole].view(-1, side * width).split(max(1, size // (side * width)))]
+    return pieces if whole == rows else [*pieces, table[whole:].view(1, -1)]
