@@ -9,17 +9,18 @@ and with h = t phi'(t) every first derivative is an elementary multiple of h:
 
     d/d e = alpha h / e        d/d alpha = h log|e/beta|        d/d beta = -alpha h / beta
 
-`Elementwise` returns phi for every residual; its backward is made of differentiable operations, so that second
-derivatives follow from it. `Summed` returns only the sum and computes the gradients in the same pass; asked for a
-second derivative it falls back to the formulas of `Elementwise`. Neither has a forward mode: torch.compile takes no
-Function that defines it, and forward mode over forward mode loses a Function's part without a word, as a compiled
-jacrev over jacrev does. Call them by `elementwise` and `summed`, which take `_plain` in these cases, so that every
-transform of `torch.func` is served: `hessian`, `jacfwd`, `jvp` too. Both are checked against plain autograd of the
-plain formula in tests/test_kernels.py.
+There are two roads. `elementwise` is the formula in differentiable operations, right at zero and far out; it serves
+derivatives of any kind and order, on any device: every transform of `torch.func`, forward mode, a second derivative.
+`Whole` is one pass on the CPU, which is how most training runs: the sum from input and target, with its gradients ready
+when the value is, through pieces that stay in the processor's cache. `_replace` works on a piece with one alpha, beta
+and kappa, as Python numbers (so that their part costs microseconds instead of a dozen tensor operations), and
+`_replace_rows` on a table whose columns have an alpha and a beta each: `alcl._rows` makes such tables for parameters of
+every shape, and serves `torch.compile`. Both roads are checked in tests/test_kernels.py.
 
 Accuracy, measured there against 50-digit arithmetic. Values and gradients are finite for every finite residual and
 alpha >= 1. (For alpha < 1 the slope has no bound as e -> 0. It is 0 at 0, and may overflow where |e| is less than
-kappa alpha times the smallest normal number; a subnormal |e| counts as that number where the slope is divided by it.)
+kappa alpha times the smallest normal number. A subnormal |e| counts as that number where the slope is divided by it;
+`elementwise` gives it the slope 0.)
 With eps the machine epsilon of the dtype and
 c = 1 + max(alpha, 1) (|log|e|| + |log beta|), which is how far the rounding of the logarithms is magnified in t, the
 error is at most
@@ -29,12 +30,8 @@ error is at most
     2 eps c  with h replaced by 1: the correntropy gradients, whose h falls like exp(-t) and is good to 2 eps c itself.
 
 For |e| and beta in [1e-7, 1e7] and alpha in [1, 10], 2 eps c is below 8e-5 in float32 and 2e-13 in float64; for the
-paper's alpha = 2, beta = 1 and |e| in [1e-3, 10] it is 4e-6 and 7e-15. `Summed` takes t below the smallest normal
-number for 0 or loses digits of it.
-
-`Whole` is the shortcut for one alpha, one beta and one kappa on the CPU, which is how most training runs: the whole
-loss from input and target, with parameters that are Python numbers (so that their part costs microseconds instead of
-a dozen tensor operations) and residuals in pieces that stay in the processor's cache. The same accuracy holds.
+paper's alpha = 2, beta = 1 and |e| in [1e-3, 10] it is 4e-6 and 7e-15. A sum takes t below the smallest
+normal number for 0 or loses digits of it.
 """
 
 from __future__ import annotations
@@ -73,8 +70,8 @@ def elementwise(kind: str, residual: Tensor, alpha: Tensor, beta: Tensor, kappa:
     else:
         kappa, t = torch.ones_like(kappa), logit.clamp(max=50.0).exp()
         phi = torch.where(t < 1, -torch.expm1(-t), 1 - torch.exp(-t))  # far out, expm1's derivative has no digits
-    # At 0 a parabola, whose slope is 0 and whose curvature is 2 kappa / beta^2 for alpha = 2. It is 0 for alpha > 2, and
-    # infinite for alpha < 2, where 0 keeps a Hessian finite.
+    # At 0 a parabola, whose slope is 0 and whose curvature is 2 kappa / beta^2 for alpha = 2. It is 0 for larger alpha,
+    # and infinite for smaller, where 0 keeps a Hessian finite.
     curved = torch.where(alpha == 2, kappa, torch.zeros_like(kappa))
     return torch.where(zero, curved * (torch.where(zero, residual, 0.0) / beta).square(), phi)
 
@@ -203,7 +200,7 @@ def _replace(e: Tensor, setting: Setting, unit: float, buffers: Tensor) -> tuple
     if ordinary or alpha * (math.log2(tiny) - log2_beta) <= math.log2(tiny):
         # 0 may be taken for the smallest normal number, whose t is below that: what it adds is lost in any sum
         _in_place("log2", log2_e if ordinary else log2_e.clamp_min_(tiny))
-    else:  # as in Summed
+    else:
         zero = torch.eq(e, 0, out=spare)
         _in_place("log2", log2_e.add_(zero)).add_(zero, alpha=_LOG2_OF_ZERO)
     torch.add(e.new_full((), -alpha * log2_beta), log2_e, alpha=alpha, out=t).exp2_()

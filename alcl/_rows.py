@@ -1,15 +1,14 @@
-"""A sum of losses with a value of alpha, beta and kappa for every channel or pixel: one pass on the CPU.
+"""Losses with a value of alpha, beta and kappa for every channel or pixel, or of each residual: one pass on the CPU.
 
 The residuals are seen as a table. Its columns are what the parameters span, its rows what they are broadcast over: for
 parameters of shape (784,) a batch of 128 images is a table of 128 rows and 784 columns. `alcl._kernels` goes through
 pieces of it that stay in the processor's cache, and puts in the place of every residual its derivative, so that one
-buffer of the residuals' size is all the memory that is needed.
+buffer of the residuals' size is all the memory that is needed. Under `torch.compile`, `Fused` leaves that to a compiler.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -35,7 +34,7 @@ def fit(input: Tensor, target: Tensor | None, *parameters: Tensor) -> bool:
             return False
     for p in parameters:
         own = p.shape
-        if own and (len(own) > len(shape) or any(n not in (1, m) for n, m in zip(own[::-1], shape[::-1], strict=False))):
+        if len(own) > len(shape) or any(n not in (1, m) for n, m in zip(own[::-1], shape[::-1], strict=False)):
             return False
     return True
 
@@ -55,7 +54,7 @@ def reduced(
         value = kernels.elementwise(kind, input if target is None else input - target, *parameters)
         return value.mean() if mean else value.sum()
 
-    if kernels.LOG_CORRENTROPY == kind and _traced():
+    if kind == kernels.LOG_CORRENTROPY and _traced():
         value = Fused.apply(input if target is None else input - target, alpha, beta, kappa)
         return value / input.numel() if mean else value
     if _traced():
@@ -142,7 +141,7 @@ class Fused(torch.autograd.Function):
 
 
 def _log1p(t: Tensor) -> Tensor:
-    """log(1 + t) for 0 <= t <= 1 by the series of 2 artanh(t / (2 + t)): the compilers' own takes as long as all else."""
+    """log(1 + t) for 0 <= t <= 1: by the series of 2 artanh(t / (2 + t)); a compiler's own takes as long as all else."""
     z = t / (2 + t)
     square, terms = z * z, 9 if t.dtype == torch.float32 else 18  # (1/9)^terms is below the rounding
     total = square / (2 * terms - 1)
@@ -165,11 +164,9 @@ class Rows(NamedTuple):
         slope = input.clone() if target is None else input - target
         return self.into(slope, 1 / slope.numel() if mean else 1.0)
 
-    def into(
-        self, slope: Tensor, unit: float, values: Tensor | None = None
-    ) -> tuple[float, Tensor, list[Tensor]]:
-        """The same for the residuals in `slope`, which it then holds the gradients of; `values`, in the same layout:
-        takes what phi is for each of them."""
+    def into(self, slope: Tensor, unit: float, values: Tensor | None = None) -> tuple[float, Tensor, list[Tensor]]:
+        """The same for residuals that lie in `slope`, in whose place their gradients come. `values`, if given, has the
+        same layout and takes phi of each."""
         given, dims = (self.alpha, self.beta, self.kappa), slope.ndim
         # As they lie in memory, which is without gaps.
         order = sorted(range(dims), key=lambda d: slope.stride(d), reverse=True)
@@ -185,15 +182,14 @@ class Rows(NamedTuple):
         phi, d_alpha, d_beta = sums
         d_kappa = phi if self.kind == kernels.LOG_CORRENTROPY else torch.zeros_like(phi)
         back = [order.index(d) for d in range(dims)]
-        of_given = [
-            (unit * s).permute(back).sum_to_size(p.shape).to(p.dtype) for s, p in zip((d_alpha, d_beta, d_kappa), given, strict=True)
-        ]
+        slopes = zip((d_alpha, d_beta, d_kappa), given, strict=True)
+        of_given = [(unit * s).permute(back).sum_to_size(p.shape).to(p.dtype) for s, p in slopes]
         return unit * (kappa * phi).sum().item(), slope, of_given
 
 
 class _Pass(NamedTuple):
     """One pass through the residuals. Adds the sum of phi and the derivatives of the sum of kappa phi in alpha and beta
-    to `sums`, of the parameters' shape, and puts in the place of every residual its derivative."""
+    to sums of the parameters' shape, and puts in the place of every residual its derivative."""
 
     kind: str
     unit: float

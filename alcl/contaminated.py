@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
 from . import _kernels as kernels
+from . import _rows as rows
 from ._mixtures import LEAST, MOST, Setting
 from .base import _any, _brief, _check_learn, _parameter, _placed, _positive
 from .distributions import GeneralizedT

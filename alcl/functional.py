@@ -137,9 +137,7 @@ def _enlarged(residual: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
     return residual.expand(shape), *parameters
 
 
-def _reduced(
-    kind: str, residual: Tensor, parameters: Sequence[Tensor], log_z: Tensor | None, reduction: str
-) -> Tensor:
+def _reduced(kind: str, residual: Tensor, parameters: Sequence[Tensor], log_z: Tensor | None, reduction: str) -> Tensor:
     if rows.fit(residual, None, *parameters):
         total = rows.reduced(kind, residual, None, *parameters, reduction == "mean")
         return _plus_normalizer(total, log_z, residual.numel(), reduction)

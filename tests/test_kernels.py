@@ -394,7 +394,7 @@ def test_summed_is_the_sum_of_elementwise(kind, e, alpha, beta, kappa):
         if name == "residual":  # log|e| is rounded too; and a subnormal t, over |e| = tiny, is good to eps of 1
             rtol, scale = 4 * eps * (c + 750), scale + alpha * weight
             counted = (arguments[0] == 0) | (arguments[0].abs() >= torch.finfo(F64).tiny)  # but for subnormal ones
-            g, k = g[counted], k[counted]  # noqa: PLW2901
+            g, k = g[counted], k[counted]
         else:
             rtol = 4 * eps * c
         torch.testing.assert_close(g, k, rtol=rtol, atol=4 * eps * c * scale, msg=name)

@@ -1444,7 +1444,7 @@ def formula(kind, e, alpha, beta, kappa):
 
 
 def forms(L, kind, e, alpha, beta, kappa):
-    """One loss in the module `L`, summed: element by element, with scalar parameters as tensors and as numbers, and with
+    """One loss in the module `L`, summed: element by element, with scalars as tensors and as numbers, and with
     parameters for every element."""
     numbers = [x.item() for x in (alpha, beta, kappa)]
     if kind == "alcl":
