@@ -251,6 +251,10 @@ def _replace_rows(
         logit = t.clone()
         t.clamp_max_(math.log2(info.max) - 5)
     t.exp2_()
+    faint = None
+    if values is not None and t.amin().item() < info.tiny:  # too small for its digits, where t / e may well have them
+        faint = t < info.tiny
+        slope = torch.mul(log2_e, alpha - 1).add_(shift).exp2_().mul_(torch.sgn(e)).mul_(weight)
     if kind == LOG_CORRENTROPY:
         if careful or values is not None:
             of_each = _in_place("log1p", spare.copy_(t))
@@ -274,6 +278,8 @@ def _replace_rows(
         h.mul_(torch.sgn(e, out=spare))  # 0 at 0, where the gradient is 0
         e.abs_().clamp_min_(info.tiny)
     torch.div(h, e, out=e).mul_(weight)
+    if faint is not None:
+        torch.where(faint, slope, e, out=e)
     return phi, h_sum, h_log
 
 

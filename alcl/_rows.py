@@ -3,7 +3,7 @@
 The residuals are seen as a table. Its columns are what the parameters span, its rows what they are broadcast over: for
 parameters of shape (784,) a batch of 128 images is a table of 128 rows and 784 columns. `alcl._kernels` goes through
 pieces of it that stay in the processor's cache, and puts in the place of every residual its derivative, so that one
-buffer of the residuals' size is all the memory that is needed. Under `torch.compile`, `Fused` leaves that to a compiler.
+buffer of the residuals' size is all the memory that is needed. Under `torch.compile`, `Fused` leaves it to a compiler.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class Fused(torch.autograd.Function):
 
 
 def _log1p(t: Tensor) -> Tensor:
-    """log(1 + t) for 0 <= t <= 1: by the series of 2 artanh(t / (2 + t)); a compiler's own takes as long as all else."""
+    """log(1 + t), 0 <= t <= 1: the series of 2 artanh(t / (2 + t)). A compiler's own takes as long as all else."""
     z = t / (2 + t)
     square, terms = z * z, 9 if t.dtype == torch.float32 else 18  # (1/9)^terms is below the rounding
     total = square / (2 * terms - 1)
