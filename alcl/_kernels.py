@@ -239,7 +239,7 @@ def _replace_rows(
     the sums of phi, h and h log2|e| in every column. In the place of every residual comes weight h / e; phi itself goes
     into `values`, where they are asked for."""
     info = torch.finfo(e.dtype)
-    log2_e, t, spare = (buffer[: e.numel()].view(e.shape) for buffer in buffers)
+    log2_e, t, spare = (buffer[: e.numel()].view(e.shape) for buffer in buffers[:3])
     ordinary = torch.abs(e, out=log2_e).amin().item() >= info.tiny
     if ordinary or (alpha * math.log2(info.tiny)).add_(shift).amax().item() <= math.log2(info.tiny):
         _in_place("log2", log2_e if ordinary else log2_e.clamp_min_(info.tiny))

@@ -84,7 +84,7 @@ class Each(torch.autograd.Function):
         Rows(kind, alpha, beta, kappa).into(slope, 1.0, values)
         ctx.kind = kind
         if kind == kernels.LOG_CORRENTROPY:
-            values.mul_(kappa)
+            values = values if kappa.numel() == 1 and kappa.item() == 1 else values.mul_(kappa)
         ctx.save_for_backward(residual, alpha, beta, kappa, slope, values)
         return values
 
@@ -176,7 +176,7 @@ class Rows(NamedTuple):
             kappa = torch.ones_like(kappa)
         sums = alpha.new_zeros(3, *alpha.shape)
         size = min(slope.numel(), kernels._PIECE * torch.get_num_threads())
-        work = _Pass(self.kind, unit, kernels.spare_memory(slope, 3, size))
+        work = _Pass(self.kind, unit, kernels.spare_memory(slope, 4, size))
         of_each = (slope.permute(order),) if values is None else (slope.permute(order), values.permute(order))
         work.through(of_each, alpha, beta, kappa, *sums)
         phi, d_alpha, d_beta = sums
@@ -225,9 +225,9 @@ class _Pass(NamedTuple):
             self.through(tuple(x.narrow(dim, start, part) for x in of_each), *own)
 
     def _one(self, e: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor, *sums: Tensor) -> None:
-        row = e.reshape(-1)
+        row = e.view(-1) if e.is_contiguous() else self.buffers[3, : e.numel()].view(e.shape).copy_(e).view(-1)
         setting = kernels.Setting(self.kind, alpha.item(), beta.item(), kappa.item())
-        found = kernels._replace(row, setting, self.unit, self.buffers)
+        found = kernels._replace(row, setting, self.unit, self.buffers[:3])
         if not e.is_contiguous():
             e.copy_(row.view_as(e))
         for total, part in zip(sums, found, strict=True):

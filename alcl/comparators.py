@@ -486,7 +486,7 @@ class GeneralizedCauchyLoss(_Likelihood):
 
     >>> criterion = GeneralizedCauchyLoss(alpha=2.0)
     >>> criterion.rho(torch.tensor([1.0]))  # log 2, as Cauchy's
-    tensor([0.6931], grad_fn=<ElementwiseBackward>)
+    tensor([0.6931], grad_fn=<EachBackward>)
     """
 
     alpha_min: float

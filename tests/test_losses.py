@@ -1752,7 +1752,7 @@ MUTANTS = [
     ("rows: zero is the smallest normal number", kernels, "agreement",
      "if ordinary or (alpha * math.log2(info.tiny)).add_(shift).amax().item() <= math.log2(info.tiny):", "if True:"),
     ("each: kappa ignored in the value", rows, "value",
-     "values.mul_(kappa)", "pass"),
+     "else values.mul_(kappa)", "else values"),
     ("each: saved gradients differentiated as constants", rows, "second_derivatives",
      "if torch.is_grad_enabled():  # a second derivative is wanted", "if False:"),
     ("each: d_alpha without the logarithm", rows, "parameter_gradients",
