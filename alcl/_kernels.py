@@ -253,7 +253,7 @@ def _replace_rows(
     t.exp2_()
     faint = None
     if values is not None and t.amin().item() < info.tiny:  # too small for its digits, where t / e may well have them
-        faint = t < info.tiny
+        faint = (t < info.tiny).logical_and_(e != 0)
         slope = torch.mul(log2_e, alpha - 1).add_(shift).exp2_().mul_(torch.sgn(e)).mul_(weight)
     if kind == LOG_CORRENTROPY:
         if careful or values is not None:
