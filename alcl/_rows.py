@@ -101,12 +101,13 @@ class Each(torch.autograd.Function):
         residual, alpha, beta, kappa = inputs
         d_residual, d_alpha, d_beta, d_kappa = grad * slope, None, None, None
         if needed[1] or needed[2]:
-            flow = d_residual * residual
+            size = residual.abs()
+            # what the slope was divided by; it is 0 at 0
+            flow = d_residual * size.clamp_min(torch.finfo(size.dtype).tiny).copysign_(residual)
         if needed[2]:
             d_beta = flow.sum_to_size(beta.shape) / -beta
         if needed[1]:
-            size = residual.abs().clamp_min_(torch.finfo(residual.dtype).tiny)
-            log2_u = kernels._in_place("log2", size).sub_(beta.log2())
+            log2_u = kernels._in_place("log2", size.add_(size == 0)).sub_(beta.log2())
             d_alpha = (flow * log2_u).sum_to_size(alpha.shape) * kernels._LN2 / alpha
         if needed[3]:
             has_part = ctx.kind == kernels.LOG_CORRENTROPY
