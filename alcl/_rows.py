@@ -121,15 +121,15 @@ class Fused(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, e: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor:
-        size, tiny = e.abs(), torch.finfo(e.dtype).tiny
-        zero, size = size < tiny, size.clamp_min(tiny)
-        log2_u = size.log2() - beta.log2()
+        zero = e.abs() < torch.finfo(e.dtype).tiny
+        e = torch.where(zero, 1.0, e)
+        log2_u = torch.where(zero, kernels._LOG2_OF_ZERO, e.abs().log2()) - beta.log2()
         logit = alpha * log2_u
         t = torch.exp2(-logit.abs())  # or its reciprocal, whichever is at most 1
-        phi = torch.where(zero, 0.0, logit.clamp_min(0.0) * kernels._LN2 + _log1p(t))
+        phi = logit.clamp_min(0.0) * kernels._LN2 + _log1p(t)
         share = 1 / (1 + t)
-        h = torch.where(zero, 0.0, torch.where(logit > 0, share, t * share))
-        slope = torch.where(e < 0, -h, h) / size * (kappa * alpha)
+        h = torch.where(logit > 0, share, t * share)
+        slope = h / e * (kappa * alpha)
         of_alpha = (h * log2_u * kappa).sum_to_size(alpha.shape) * kernels._LN2
         of_beta = (-kappa * alpha / beta * h).sum_to_size(beta.shape)
         ctx.save_for_backward(slope, of_alpha, of_beta, phi.sum_to_size(kappa.shape))
