@@ -75,11 +75,13 @@ def log_normalizer(
         for x in (alpha, beta)
     )
     b = (tail_index_of(alpha, kappa) if tail_index is None else tail_index) / alpha
-    value = torch.log(2 * beta / alpha) + torch.lgamma(1 / alpha)
-    value = value + torch.where(b > 0, torch.lgamma(b), torch.inf)
-    if isinstance(kappa, Number):
-        return value if kappa == 1 else value - math.lgamma(kappa)
-    return value - torch.lgamma(kappa)
+    a = 1 / alpha
+    value = torch.log(2 * beta * a)
+    if isinstance(kappa, Number) and kappa == 1:  # a + b = 1, so that B(a, b) = pi / sin(pi a) = pi / sin(pi b)
+        sine = torch.sin(math.pi * torch.where(b < a, b, a))
+        return value + torch.where(b > 0, math.log(math.pi) - sine.log(), torch.inf)
+    value = value + torch.lgamma(a) + torch.where(b > 0, torch.lgamma(b), torch.inf)
+    return value - (math.lgamma(kappa) if isinstance(kappa, Number) else torch.lgamma(kappa))
 
 
 def log_normalizer_in_numbers(

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from . import _kernels as kernels
+from . import _rows as rows
 from .distributions import log_normalizer_in_numbers
-from .functional import _at_least_float32, _check_reduction, _finish, _pair
+from .functional import _at_least_float32, _check_reduction, _finish, _pair, _plus_normalizer
 
 NONFINITE = ("raise", "propagate")
 # Backward passes in training mode, without a single optimizer step on the loss parameters, after which we warn.
@@ -69,23 +70,15 @@ class ResidualLoss(nn.Module):
         """log Z of the density behind the loss, of the parameters' shape; None for a loss that is no likelihood."""
         return None
 
-    def rho_sum(self, residual: Tensor) -> Tensor:
-        """Sum of rho over all residuals; overridden where one pass gives the sum and its gradients."""
-        return self.rho(residual).sum()
-
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         input, target = _pair(input, target)
-        if self.reduction != "none" and self._has_numbers(input, target):
-            setting = self._setting()
-            if setting is not None:
-                strict = self.nonfinite != "propagate"
-                mean, setting = self.reduction == "mean", setting._replace(strict=strict)
-                value = kernels.Whole.apply(input, target, mean, setting, self._again, *self._parameters.values())
-                if strict and not math.isfinite(value.item()):
-                    self._explain(input.detach() - target.detach(), input, target)
-                return value
+        value = None if self.reduction == "none" else self._in_one_pass(input, target)
+        if value is not None and not torch.compiler.is_compiling():
+            if self.nonfinite != "propagate" and not math.isfinite(value.item()):
+                self._explain(input.detach() - target.detach(), input, target)
+            return value
         residual = input - target
-        value = self._value_of(residual, input, target)
+        value = self._value_of(residual, input, target) if value is None else value
         return value if self.nonfinite == "propagate" else self._checked(value, residual, input, target)
 
     def _value_of(self, residual: Tensor, input: Tensor, target: Tensor) -> Tensor:
@@ -126,24 +119,33 @@ class ResidualLoss(nn.Module):
         return self.rho(residual), self.log_normalizer()
 
     def _terms(self, residual: Tensor) -> tuple[Tensor, Tensor | None]:
-        return self.rho_sum(residual), self.log_normalizer()
+        return self.rho(residual).sum(), self.log_normalizer()
 
     def _setting(self) -> kernels.Setting | None:
-        """The loss in plain numbers for the shortcut `kernels.Whole`; None where there are none."""
+        """The loss with scalar parameters in plain numbers for `kernels.Whole`; None where there are none."""
         return None
 
-    def _has_numbers(self, input: Tensor, target: Tensor) -> bool:
-        """Whether parameters may be read as numbers: eagerly, outside torch.func, on the CPU, one of each, one type."""
-        own = (*self._parameters.values(), *self._buffers.values())
-        return (
-            kernels.numbers_can_be_read()
-            and input.numel() > 0
-            and all(x.ndim == 0 for x in own)
-            and all(
-                x.dtype == input.dtype and x.device.type == "cpu" and type(x) in (Tensor, nn.Parameter)
-                for x in (input, target, *own)
-            )
-        )
+    def _rows(self) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None] | None:
+        """alpha, beta and kappa of a log-correntropy with other parameters than scalars, and log Z; None for others."""
+        return None
+
+    def _in_one_pass(self, input: Tensor, target: Tensor) -> Tensor | None:
+        """Mean or sum in a single pass on the CPU; None where there is no such thing."""
+        own, mean = (*self._parameters.values(), *self._buffers.values()), self.reduction == "mean"
+        if not rows.fit(input, target, *own):
+            return None
+        if kernels.numbers_can_be_read() and all(x.ndim == 0 for x in own):
+            setting = self._setting()
+            if setting is None:
+                return None
+            setting = setting._replace(strict=self.nonfinite != "propagate")
+            return kernels.Whole.apply(input, target, mean, setting, self._again, *self._parameters.values())
+        found = self._rows()
+        if found is None:
+            return None
+        parameters, log_z = found
+        total = rows.reduced(kernels.LOG_CORRENTROPY, input, target, *parameters, mean)
+        return _plus_normalizer(total, log_z, input.numel(), self.reduction)
 
     def _again(self, input: Tensor, target: Tensor, *raw: Tensor) -> Tensor:
         """The reduced loss in differentiable operations, at given raw parameters."""

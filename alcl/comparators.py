@@ -27,7 +27,7 @@ from .base import (
     _positive,
 )
 from .distributions import log_normalizer
-from .functional import _arguments, _at_least_float32, _summed, log_correntropy
+from .functional import _arguments, _at_least_float32, log_correntropy
 
 __all__ = [
     "BarronLoss",
@@ -353,12 +353,11 @@ class StudentTLoss(_Likelihood):
         self._check_shape(residual)
         return log_correntropy(residual, *self._as_generalized_t())
 
-    def rho_sum(self, residual: Tensor) -> Tensor:
-        self._check_shape(residual)
-        return _summed(kernels.LOG_CORRENTROPY, residual, *self._as_generalized_t())
-
     def log_normalizer(self) -> Tensor:
         return log_normalizer(*self._as_generalized_t())
+
+    def _rows(self) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+        return self._as_generalized_t(), self.log_normalizer()
 
     def _setting(self) -> kernels.Setting | None:
         dof, d_dof = self._number("dof", self.dof_min)
@@ -487,7 +486,7 @@ class GeneralizedCauchyLoss(_Likelihood):
 
     >>> criterion = GeneralizedCauchyLoss(alpha=2.0)
     >>> criterion.rho(torch.tensor([1.0]))  # log 2, as Cauchy's
-    tensor([0.6931], grad_fn=<ElementwiseBackward>)
+    tensor([0.6931], grad_fn=<EachBackward>)
     """
 
     alpha_min: float

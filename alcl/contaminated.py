@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
 from . import _kernels as kernels
+from . import _rows as rows
 from ._mixtures import LEAST, MOST, Setting
 from .base import _any, _brief, _check_learn, _parameter, _placed, _positive
 from .distributions import GeneralizedT
@@ -128,7 +129,7 @@ class ContaminatedALCLoss(ALCLoss):
         """log q of residuals."""
         self._check_shape(residual)
         parameters, log_z = self._current()
-        return -kernels.elementwise(kernels.LOG_CORRENTROPY, *_arguments(residual, *parameters)) - log_z
+        return -rows.each(kernels.LOG_CORRENTROPY, *_arguments(residual, *parameters)) - log_z
 
     def _log_core(self, residual: Tensor, input: Tensor, target: Tensor) -> Tensor:
         """What ALCL's part gives to every element."""
@@ -159,6 +160,9 @@ class ContaminatedALCLoss(ALCLoss):
         return self._elements(residual)[0].sum(), None
 
     # -- in numbers -----------------------------------------------------------------------------------------
+
+    def _rows(self) -> None:
+        return None
 
     def _setting(self) -> Setting | None:
         core = super()._setting()

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from . import _kernels as kernels
+from . import _rows as rows
 from .distributions import log_normalizer
 
 REDUCTIONS = ("none", "mean", "sum")
@@ -37,7 +39,7 @@ def log_correntropy(residual: Tensor, alpha, beta, kappa=1.0) -> Tensor:
     >>> log_correntropy(torch.tensor([0.0, 1.0, 1e30]), alpha=2.0, beta=1.0)
     tensor([  0.0000,   0.6931, 138.1551])
     """
-    return kernels.elementwise(kernels.LOG_CORRENTROPY, *_arguments(residual, alpha, beta, kappa))
+    return rows.each(kernels.LOG_CORRENTROPY, *_arguments(residual, alpha, beta, kappa))
 
 
 def correntropy_loss(residual: Tensor, alpha, beta) -> Tensor:
@@ -49,7 +51,7 @@ def correntropy_loss(residual: Tensor, alpha, beta) -> Tensor:
     >>> correntropy_loss(torch.tensor([0.0, 1e-4, 100.0]), alpha=2.0, beta=1.0)
     tensor([0.0000e+00, 1.0000e-08, 1.0000e+00])
     """
-    return kernels.elementwise(kernels.CORRENTROPY, *_arguments(residual, alpha, beta, 1.0))
+    return rows.each(kernels.CORRENTROPY, *_arguments(residual, alpha, beta, 1.0))
 
 
 # --- functional forms with the signature of torch.nn.functional.mse_loss --------------------------------------------
@@ -76,7 +78,7 @@ def alcl_loss(
     if reduction == "none":
         rho = log_correntropy(residual, alpha, beta, kappa)
         return rho if log_z is None else rho + log_z
-    return _finish(_summed(kernels.LOG_CORRENTROPY, residual, alpha, beta, kappa), log_z, residual, reduction)
+    return _reduced(kernels.LOG_CORRENTROPY, residual, (alpha, beta, kappa), log_z, reduction)
 
 
 def generalized_correntropy_loss(input: Tensor, target: Tensor, alpha=2.0, beta=1.0, reduction: str = "mean") -> Tensor:
@@ -89,7 +91,7 @@ def generalized_correntropy_loss(input: Tensor, target: Tensor, alpha=2.0, beta=
     residual, alpha, beta, one = _enlarged(*_arguments(_residual(input, target), alpha, beta, 1.0))
     if reduction == "none":
         return correntropy_loss(residual, alpha, beta)
-    return _finish(_summed(kernels.CORRENTROPY, residual, alpha, beta, one), None, residual, reduction)
+    return _reduced(kernels.CORRENTROPY, residual, (alpha, beta, one), None, reduction)
 
 
 # --- helpers --------------------------------------------------------------------------------------------------------
@@ -135,8 +137,11 @@ def _enlarged(residual: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
     return residual.expand(shape), *parameters
 
 
-def _summed(kind: str, residual: Tensor, alpha, beta, kappa) -> Tensor:
-    return kernels.summed(kind, *_arguments(residual, alpha, beta, kappa))
+def _reduced(kind: str, residual: Tensor, parameters: Sequence[Tensor], log_z: Tensor | None, reduction: str) -> Tensor:
+    if rows.fit(residual, None, *parameters):
+        total = rows.reduced(kind, residual, None, *parameters, reduction == "mean")
+        return _plus_normalizer(total, log_z, residual.numel(), reduction)
+    return _finish(kernels.elementwise(kind, residual, *parameters).sum(), log_z, residual, reduction)
 
 
 def _finish(rho_sum: Tensor, log_z: Tensor | None, residual: Tensor, reduction: str) -> Tensor:
@@ -146,6 +151,10 @@ def _finish(rho_sum: Tensor, log_z: Tensor | None, residual: Tensor, reduction: 
     if reduction == "mean" and count == 0:  # NaN, with the gradients of a sum over nothing
         return _finish(rho_sum, log_z, residual, "sum") + math.nan
     total = rho_sum / count if reduction == "mean" else rho_sum
+    return _plus_normalizer(total, log_z, count, reduction)
+
+
+def _plus_normalizer(total: Tensor, log_z: Tensor | None, count: int, reduction: str) -> Tensor:
     if log_z is None:
         return total
     return total + (log_z.mean() if reduction == "mean" else count * log_z.mean())

@@ -36,7 +36,7 @@ from .base import (
     _positive,
 )
 from .distributions import GeneralizedT, log_normalizer
-from .functional import _at_least_float32, _summed, correntropy_loss, log_correntropy
+from .functional import _at_least_float32, correntropy_loss, log_correntropy
 
 # kappa alpha stays a hair above 1: exactly there Z is infinite, and softplus can round to 0.
 _HAIR = 1 + 1e-6
@@ -104,9 +104,6 @@ class CauchyLoss(ResidualLoss):
     def rho(self, residual: Tensor) -> Tensor:
         return log_correntropy(residual, 2.0, self.scale)
 
-    def rho_sum(self, residual: Tensor) -> Tensor:
-        return _summed(kernels.LOG_CORRENTROPY, residual, 2.0, self.scale, 1.0)
-
     def _setting(self) -> kernels.Setting:
         return kernels.Setting(kernels.LOG_CORRENTROPY, 2.0, self.scale, 1.0)
 
@@ -130,9 +127,6 @@ class GeneralizedCorrentropyLoss(ResidualLoss):
 
     def rho(self, residual: Tensor) -> Tensor:
         return correntropy_loss(residual, self.alpha, self.beta)
-
-    def rho_sum(self, residual: Tensor) -> Tensor:
-        return _summed(kernels.CORRENTROPY, residual, self.alpha, self.beta, 1.0)
 
     def _setting(self) -> kernels.Setting:
         return kernels.Setting(kernels.CORRENTROPY, self.alpha, self.beta, 1.0)
@@ -351,9 +345,6 @@ class ALCLoss(AdaptiveLoss):
     def rho(self, residual: Tensor) -> Tensor:
         return self._elements(residual)[0]
 
-    def rho_sum(self, residual: Tensor) -> Tensor:
-        return self._terms(residual)[0]
-
     def log_normalizer(self) -> Tensor | None:
         return self._current()[1]
 
@@ -361,11 +352,6 @@ class ALCLoss(AdaptiveLoss):
         self._check_shape(residual)
         parameters, log_z = self._current()
         return log_correntropy(residual, *parameters), log_z
-
-    def _terms(self, residual: Tensor) -> tuple[Tensor, Tensor | None]:
-        self._check_shape(residual)
-        parameters, log_z = self._current()
-        return _summed(kernels.LOG_CORRENTROPY, residual, *parameters), log_z
 
     def _current(self) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None]:
         """alpha, beta and kappa, and log Z of them."""
@@ -397,6 +383,9 @@ class ALCLoss(AdaptiveLoss):
             wide = kappa if kappa.device.type == "mps" else kappa.double()
             tail_index = kappa * above + (wide * self.alpha_min - 1).clamp(min=_HAIR - 1).to(kappa.dtype)
         return (alpha, beta, kappa), tail_index
+
+    def _rows(self) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None]:
+        return self._current()
 
     def _setting(self) -> kernels.Setting | None:
         alpha_floor, fixed_kappa = self.alpha_min, self._buffers.get("fixed_kappa")

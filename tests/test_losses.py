@@ -31,6 +31,7 @@ from torch._subclasses import FakeTensorMode
 from torch.func import functional_call, hessian, jacfwd, jacrev, vmap
 
 from alcl import _kernels as kernels
+from alcl import _rows as rows
 from alcl import base, comparators, functional, losses
 from alcl.base import LOOKS, PATIENCE, AdaptiveLoss
 from alcl.catalogue import LOSSES, make_loss
@@ -1445,7 +1446,8 @@ def formula(kind, e, alpha, beta, kappa):
 
 
 def forms(L, kind, e, alpha, beta, kappa):
-    """The elementwise, the summing and the scalar implementation of one loss in the module `L`, all summed."""
+    """One loss in the module `L`, summed: element by element, with scalars as tensors and as numbers, and with
+    parameters for every element."""
     numbers = [x.item() for x in (alpha, beta, kappa)]
     if kind == "alcl":
         yield L.log_correntropy(e, alpha, beta, kappa).sum()
@@ -1458,6 +1460,10 @@ def forms(L, kind, e, alpha, beta, kappa):
         raw, again = (alpha, beta), partial(L.generalized_correntropy_loss, reduction="sum")
         setting = L.kernels.Setting("correntropy", *numbers[:2], 1.0, chain=np.eye(3).tolist()[:2])
     yield L.kernels.Whole.apply(*zero_target(e), False, setting, again, *raw)
+    yield again(*zero_target(e), *(x.expand_as(e) for x in raw))
+
+
+FORMS = range(4)
 
 
 def close(got, expected, rtol=1e-6, atol=1e-8):
@@ -1467,7 +1473,7 @@ def close(got, expected, rtol=1e-6, atol=1e-8):
 def each(kinds=("alcl", "gcl")):
     for kind in kinds:
         for setting in SETTINGS:
-            for form in (0, 1, 2):
+            for form in FORMS:
                 arguments = [tensor(x).requires_grad_() for x in (GRID, *setting)]
                 yield kind, setting, form, arguments
 
@@ -1510,7 +1516,7 @@ def second_derivatives(L):
 
 def at_zero(L):
     for kind in ("alcl", "gcl"):
-        for form in (0, 1, 2):
+        for form in FORMS:
             arguments = [tensor(x).requires_grad_() for x in ([0.0], 2.0, 0.5, 1.5)]
             total = list(forms(L, kind, *arguments))[form]
             ready = torch.autograd.grad(total, arguments, retain_graph=True, materialize_grads=True)
@@ -1527,7 +1533,7 @@ def at_zero(L):
 
 def extremes(L):
     for kind in ("alcl", "gcl"):
-        for form in (0, 1, 2):
+        for form in FORMS:
             e = torch.tensor([1e-45, -1e-38, 1e-4, 1e30, -1e38])
             arguments = [e.requires_grad_(), *(torch.tensor(x, requires_grad=True) for x in (3.0, 0.5, 1.5))]
             total = list(forms(L, kind, *arguments))[form]
@@ -1704,51 +1710,59 @@ def rejections(L, battery=BATTERY):
 # (what is wrong, module, a check that must notice it, the text, what it becomes)
 MUTANTS = [
     ("kappa ignored in the value", kernels, "value",
-     "return kappa * softplus(logit)\n        return", "return softplus(logit)\n        return"),
+     "phi = kappa * softplus(logit)", "phi = softplus(logit)"),
     ("sign of the value", kernels, "value",
-     "return -torch.expm1(", "return torch.expm1("),
+     "t < 1, -torch.expm1(", "t < 1, torch.expm1("),
     ("1 - exp instead of expm1", kernels, "small_residuals",
-     "return -torch.expm1(-logit.exp())", "return 1 - torch.exp(-logit.exp())"),
+     "t < 1, -torch.expm1(-t),", "t < 0, -torch.expm1(-t),"),
     ("power 2 whatever alpha", kernels, "value",
-     "logit = alpha * (residual", "logit = 2 * (residual"),
-    ("sum becomes mean", kernels, "reductions",
-     "total = (d_kappa * kappa).sum()", "total = (d_kappa * kappa).mean()"),
+     "logit = alpha * (torch.where(", "logit = 2 * (torch.where("),
+    ("sum becomes mean", base, "reductions",
+     "self.rho(residual).sum()", "self.rho(residual).mean()"),
     ("value saturates far out", kernels, "extremes",
-     ".maximum(logit.mul_(_LN2))", ""),
+     "of_each.maximum(logit.mul_(_LN2)) if careful else of_each", "of_each"),
     ("overflow far out", kernels, "extremes",
      "math.log2(info.max) - 5", "math.log2(info.max) + 2"),
     ("log of zero", kernels, "at_zero",
-     "residual.abs().add_(zero).log2_()", "residual.abs().log2_()"),
-    ("base 2 left in d_alpha", kernels, "parameter_gradients",
-     "weight * _LN2)", "weight)"),
-    ("sign of d_beta", kernels, "parameter_gradients",
-     "-weight * alpha / beta", "weight * alpha / beta"),
-    ("d_beta not divided by beta", kernels, "parameter_gradients",
-     "-weight * alpha / beta", "-weight * alpha"),
-    ("sign of the residual lost", kernels, "residual_gradient",
-     ".mul_(sign)", ""),
-    ("alpha missing in d_residual", kernels, "residual_gradient",
-     "* (weight * alpha)", "* weight"),
-    ("kappa ignored in the gradients", kernels, "residual_gradient",
-     "        weight = kappa\n", "        weight = torch.ones_like(kappa)\n"),
-    ("h of correntropy", kernels, "residual_gradient",
-     "h = t.mul_(1 - phi)", "h = t.mul_(phi)"),
-    ("d_kappa is not the sum of log(1 + t)", kernels, "parameter_gradients",
-     "d_kappa = phi.sum_to_size(kappa.shape)", "d_kappa = 2 * phi.sum_to_size(kappa.shape)"),
-    ("saved gradients differentiated as constants", kernels, "second_derivatives",
-     "if torch.is_grad_enabled():", "if False:"),
-    ("d_alpha without the logarithm", kernels, "parameter_gradients",
-     "(grad * h * log_u)", "(grad * h)"),
-    ("sign of the elementwise d_beta", kernels, "parameter_gradients",
-     "grad * -alpha * h / beta", "grad * alpha * h / beta"),
-    ("alpha missing in the elementwise gradient", kernels, "residual_gradient",
-     "residual.sign() * weight * alpha", "residual.sign() * weight"),
+     "torch.where(zero, 1.0, size.detach())", "size.detach()"),
+    ("derivatives divided by subnormal residuals", kernels, "extremes",
+     "torch.where(zero, 1.0, size.detach())", "torch.where(zero, 1.0, size)"),
     ("curvature at zero halved", kernels, "at_zero",
-     "2 * weight / beta.square()", "weight / beta.square()"),
+     "curved * (torch.where(zero", "0.5 * curved * (torch.where(zero"),
     ("curvature at zero forgotten", kernels, "at_zero",
-     "torch.where(zero, slope * residual, away)", "away"),
+     "torch.where(zero, curved * ", "torch.where(zero, 0 * "),
     ("infinite exp in the second derivative", kernels, "extremes",
      "logit.clamp(max=50.0).exp()", "logit.exp()"),
+    ("rows: sign of phi", kernels, "value",
+     "phi = spare.sum(0).neg_()", "phi = spare.sum(0)"),
+    ("rows: beta left out of t", rows, "value",
+     "(alpha, -alpha * log2_beta, ", "(alpha, 0 * log2_beta, "),
+    ("rows: alpha missing in the residual's gradient", rows, "residual_gradient",
+     "self.unit * kappa * alpha)", "self.unit * kappa)"),
+    ("rows: sign of d_beta", rows, "parameter_gradients",
+     "-kappa * alpha / beta * h)", "kappa * alpha / beta * h)"),
+    ("rows: base 2 left in d_alpha", rows, "parameter_gradients",
+     "kappa * kernels._LN2 * (h_log", "kappa * (h_log"),
+    ("rows: logarithm of |e|, not of |e/beta|", rows, "parameter_gradients",
+     "(h_log - log2_beta * h)", "h_log"),
+    ("rows: d_kappa is not the sum of log(1 + t)", rows, "parameter_gradients",
+     "d_kappa = phi if", "d_kappa = 2 * phi if"),
+    ("rows: kappa ignored in the value", rows, "value",
+     "unit * (kappa * phi).sum()", "unit * phi.sum()"),
+    ("rows: overflow far out", kernels, "extremes",
+     "if not careful and not math.isfinite(", "if False and not math.isfinite("),
+    ("rows: zero is the smallest normal number", kernels, "agreement",
+     "if ordinary or (alpha * math.log2(info.tiny)).add_(shift).amax().item() <= math.log2(info.tiny):", "if True:"),
+    ("each: kappa ignored in the value", rows, "value",
+     "else values.mul_(kappa)", "else values"),
+    ("each: saved gradients differentiated as constants", rows, "second_derivatives",
+     "if torch.is_grad_enabled():  # a second derivative is wanted", "if False:"),
+    ("each: d_alpha without the logarithm", rows, "parameter_gradients",
+     "(flow * log2_u)", "flow"),
+    ("each: sign of d_beta", rows, "parameter_gradients",
+     "/ -beta", "/ beta"),
+    ("each: d_kappa not divided by kappa", rows, "parameter_gradients",
+     ".sum_to_size(kappa.shape) / kappa", ".sum_to_size(kappa.shape)"),
     ("scalar: phi not weighted by kappa", kernels, "value",
      "unit * (setting.kappa * phi", "unit * (phi"),
     ("scalar: sign of phi", kernels, "value",
@@ -1787,8 +1801,8 @@ MUTANTS = [
      "return kappa.item() == 1 if", "return True if"),
     ("kappa alpha - 1 of what is rounded", losses, "agreement",
      "else kappa, tail_index)", "else kappa, None)"),
-    ("zero is the smallest normal number", kernels, "agreement",
-     ".add_(zero, alpha=_LOG2_OF_ZERO) - beta", " - beta"),
+    ("zero is 1", kernels, "agreement",
+     ".add_(zero, alpha=_LOG2_OF_ZERO)", ""),
     ("scalar: zero is the smallest normal number", kernels, "agreement",
      "if ordinary or alpha * (math.log2(tiny) - log2_beta) <= math.log2(tiny):", "if True:"),
     ("a mean over nothing", functional, "nothing",
@@ -1841,7 +1855,7 @@ MUTANTS = [
 def mutant(module, old, new):
     """The `library` with `old` replaced by `new` in one of its modules, or in the kernels that they use."""
     built = {}
-    for original in (kernels, functional, base, losses, comparators):
+    for original in (kernels, rows, functional, base, losses, comparators):
         source = inspect.getsource(original)
         if original is module:
             assert source.count(old) >= 1, f"{module.__name__} no longer holds the text that this mutant changes"
@@ -1851,6 +1865,8 @@ def mutant(module, old, new):
         with mock.patch.dict(sys.modules, {m.__name__: mutated for m, mutated in built.items() if m is not original}):
             exec(compile(source, original.__name__, "exec", dont_inherit=True), built[original].__dict__)
         built[original].kernels = built[kernels]
+        if original is not kernels:
+            built[original].rows = built[rows]
     built[base].PATIENCE = 10
     return library(*(built[module] for module in (base, functional, comparators, losses)))
 
