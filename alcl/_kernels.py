@@ -237,7 +237,7 @@ def _replace_rows(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`_replace` for a table of residuals whose columns have an alpha, a shift = -alpha log2(beta) and a weight each:
     the sums of phi, h and h log2|e| in every column. In the place of every residual comes weight h / e; phi itself goes
-    into `values`, where they are asked for."""
+    into `values`, where they are asked for, as they are of log-correntropy alone."""
     info = torch.finfo(e.dtype)
     log2_e, t, spare = (buffer[: e.numel()].view(e.shape) for buffer in buffers[:3])
     ordinary = torch.abs(e, out=log2_e).amin().item() >= info.tiny
@@ -268,8 +268,6 @@ def _replace_rows(
     else:
         _in_place("expm1", torch.neg(t, out=spare))
         phi = spare.sum(0).neg_()
-        if values is not None:
-            torch.neg(spare, out=values)
         h = t.mul_(spare.add_(1))
     h_sum, h_log = h.sum(0), torch.mul(h, log2_e, out=log2_e).sum(0)
     if not careful and not math.isfinite((phi + h_sum + h_log).sum().item()):

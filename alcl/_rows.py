@@ -64,40 +64,39 @@ def reduced(
 
 
 def each(kind: str, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor:
-    """`kernels.elementwise`, in one pass where the arguments `fit` and no compiler is at work."""
-    if not fit(residual, None, alpha, beta, kappa) or _traced():
+    """`kernels.elementwise`; of log-correntropy in one pass, where the arguments `fit` and no compiler is at work."""
+    # Of correntropy the slope far out, exp(-t), would be lost beside 1.
+    if kind != kernels.LOG_CORRENTROPY or not fit(residual, None, alpha, beta, kappa) or _traced():
         return kernels.elementwise(kind, residual, alpha, beta, kappa)
-    return Each.apply(kind, residual, alpha, beta, kappa)
+    return Each.apply(residual, alpha, beta, kappa)
 
 
 class Each(torch.autograd.Function):
-    """kappa phi(|e/beta|^alpha) for every residual, with its derivative in the residual; on the CPU.
+    """kappa log(1 + |e/beta|^alpha) for every residual, with its derivative in the residual; on the CPU.
 
     The others follow from that derivative times e, which is kappa alpha h.
     """
 
     @staticmethod
-    def forward(ctx, kind: str, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor:
+    def forward(ctx, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor:
         slope, values = residual.clone(), torch.empty_like(residual, memory_format=torch.preserve_format)
         if values.stride() != slope.stride():  # a residual with gaps
             values = torch.empty_like(slope)
-        Rows(kind, alpha, beta, kappa).into(slope, 1.0, values)
-        ctx.kind = kind
-        if kind == kernels.LOG_CORRENTROPY:
-            values = values if kappa.numel() == 1 and kappa.item() == 1 else values.mul_(kappa)
+        Rows(kernels.LOG_CORRENTROPY, alpha, beta, kappa).into(slope, 1.0, values)
+        values = values if kappa.numel() == 1 and kappa.item() == 1 else values.mul_(kappa)
         ctx.save_for_backward(residual, alpha, beta, kappa, slope, values)
         return values
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        needed = ctx.needs_input_grad[1:]
+        needed = ctx.needs_input_grad
         *inputs, slope, values = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative is wanted
             arguments = [x.view_as(x) for x in inputs]
             wanted = [x for x, need in zip(arguments, needed, strict=True) if need]
-            value = kernels.elementwise(ctx.kind, *arguments)
+            value = kernels.elementwise(kernels.LOG_CORRENTROPY, *arguments)
             found = iter(torch.autograd.grad(value, wanted, grad, create_graph=True, materialize_grads=True))
-            return None, *(next(found) if need else None for need in needed)
+            return tuple(next(found) if need else None for need in needed)
         residual, alpha, beta, kappa = inputs
         d_residual, d_alpha, d_beta, d_kappa = grad * slope, None, None, None
         if needed[1] or needed[2]:
@@ -110,9 +109,8 @@ class Each(torch.autograd.Function):
             log2_u = kernels._in_place("log2", size.add_(size == 0)).sub_(beta.log2())
             d_alpha = (flow * log2_u).sum_to_size(alpha.shape) * kernels._LN2 / alpha
         if needed[3]:
-            has_part = ctx.kind == kernels.LOG_CORRENTROPY
-            d_kappa = (grad * values).sum_to_size(kappa.shape) / kappa if has_part else torch.zeros_like(kappa)
-        return None, d_residual, d_alpha, d_beta, d_kappa
+            d_kappa = (grad * values).sum_to_size(kappa.shape) / kappa
+        return d_residual, d_alpha, d_beta, d_kappa
 
 
 class Fused(torch.autograd.Function):

