@@ -241,7 +241,8 @@ def _replace_rows(
     info = torch.finfo(e.dtype)
     log2_e, t, spare = (buffer[: e.numel()].view(e.shape) for buffer in buffers[:3])
     ordinary = torch.abs(e, out=log2_e).amin().item() >= info.tiny
-    if ordinary or (alpha * math.log2(info.tiny)).add_(shift).amax().item() <= math.log2(info.tiny):
+    lost = values is None and (alpha * math.log2(info.tiny)).add_(shift).amax().item() <= math.log2(info.tiny)
+    if ordinary or lost:  # as in `_replace`; but the value of each is 0 at 0
         _in_place("log2", log2_e if ordinary else log2_e.clamp_min_(info.tiny))
     else:
         zero = torch.eq(e, 0, out=spare)

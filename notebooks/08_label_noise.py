@@ -635,14 +635,8 @@ rows = []
 for what, sides in comparisons.items():
     for (dataset, condition), values in differences(*sides).items():
         low, high = bootstrap_interval(values)
-        entry = {
-            "dataset": dataset,
-            "condition": condition,
-            "what": what,
-            "seeds": len(values),
-            "difference": np.median(values),
-        }
-        rows.append(entry | {"low": low, "high": high, "ahead": int((values > 0).sum())})
+        entry = {"dataset": dataset, "condition": condition, "what": what, "difference": np.median(values)}
+        rows.append(entry | {"seeds": len(values), "low": low, "high": high, "ahead": int((values > 0).sum())})
 table = pd.DataFrame(rows, columns=["dataset", "condition", "what", "seeds", "difference", "low", "high", "ahead"])
 if len(table):
     save(table, "table08b_differences", **source)
