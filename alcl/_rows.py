@@ -63,11 +63,11 @@ def reduced(
     return kernels.Whole.apply(input, target, mean, rows, again, alpha, beta, kappa)
 
 
-def each(kind: str, residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor:
-    """`kernels.elementwise`; of log-correntropy in one pass, where the arguments `fit` and no compiler is at work."""
-    # Of correntropy the slope far out, exp(-t), would be lost beside 1.
-    if kind != kernels.LOG_CORRENTROPY or not fit(residual, None, alpha, beta, kappa) or _traced():
-        return kernels.elementwise(kind, residual, alpha, beta, kappa)
+def each(residual: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor) -> Tensor:
+    """`kernels.elementwise` of log-correntropy, in one pass where the arguments `fit` and no compiler is at work. (Not
+    so for correntropy, whose slope far out, exp(-t), would be lost beside 1.)"""
+    if not fit(residual, None, alpha, beta, kappa) or _traced():
+        return kernels.elementwise(kernels.LOG_CORRENTROPY, residual, alpha, beta, kappa)
     return Each.apply(residual, alpha, beta, kappa)
 
 

@@ -129,7 +129,7 @@ class ContaminatedALCLoss(ALCLoss):
         """log q of residuals."""
         self._check_shape(residual)
         parameters, log_z = self._current()
-        return -rows.each(kernels.LOG_CORRENTROPY, *_arguments(residual, *parameters)) - log_z
+        return -rows.each(*_arguments(residual, *parameters)) - log_z
 
     def _log_core(self, residual: Tensor, input: Tensor, target: Tensor) -> Tensor:
         """What ALCL's part gives to every element."""

@@ -39,7 +39,7 @@ def log_correntropy(residual: Tensor, alpha, beta, kappa=1.0) -> Tensor:
     >>> log_correntropy(torch.tensor([0.0, 1.0, 1e30]), alpha=2.0, beta=1.0)
     tensor([  0.0000,   0.6931, 138.1551])
     """
-    return rows.each(kernels.LOG_CORRENTROPY, *_arguments(residual, alpha, beta, kappa))
+    return rows.each(*_arguments(residual, alpha, beta, kappa))
 
 
 def correntropy_loss(residual: Tensor, alpha, beta) -> Tensor:
@@ -51,7 +51,7 @@ def correntropy_loss(residual: Tensor, alpha, beta) -> Tensor:
     >>> correntropy_loss(torch.tensor([0.0, 1e-4, 100.0]), alpha=2.0, beta=1.0)
     tensor([0.0000e+00, 1.0000e-08, 1.0000e+00])
     """
-    return rows.each(kernels.CORRENTROPY, *_arguments(residual, alpha, beta, 1.0))
+    return kernels.elementwise(kernels.CORRENTROPY, *_arguments(residual, alpha, beta, 1.0))
 
 
 # --- functional forms with the signature of torch.nn.functional.mse_loss --------------------------------------------

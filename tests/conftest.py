@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
@@ -20,3 +21,12 @@ LONG = ("test_sweeps_killed", "test_cluster", "test_notebooks", "test_losses", "
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.stem not in LONG)
+
+
+@pytest.fixture
+def double_precision():
+    """Losses keep their parameters in the default dtype: here to sixteen digits, as theorems and oracles want them."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from alcl import ALCLoss, StudentTLoss, _rows, alcl_loss
 from alcl import _kernels as kernels
 from alcl._kernels import CORRENTROPY, LOG_CORRENTROPY
+from alcl.functional import correntropy_loss
 
 F32, F64 = torch.float32, torch.float64
 kinds = pytest.mark.parametrize("kind", [LOG_CORRENTROPY, CORRENTROPY])
@@ -89,7 +90,7 @@ def test_values_of_each_and_their_weighted_gradients(case, cut):
     input, target, *parameters = arguments_of(shape, own, F64, order)
     residual = (input - target).detach().requires_grad_()
     weight = torch.randn(shape, dtype=F64, generator=torch.Generator().manual_seed(2))
-    value = _rows.each(kind, residual, *parameters)
+    value = _rows.each(residual, *parameters)
     assert type(value.grad_fn).__name__ == "EachBackward"
     expected = kernels.elementwise(kind, residual, *parameters)
     torch.testing.assert_close(value, expected, rtol=1e-11, atol=1e-14)
@@ -103,8 +104,8 @@ def test_values_of_each_and_their_weighted_gradients(case, cut):
 def test_the_slope_of_each_keeps_its_digits_far_out_for_correntropy():
     """exp(-25), that is: beside 1 half of its digits would be lost, and beyond t = 37 all."""
     e = torch.tensor([5.0, 6.5], dtype=F64, requires_grad=True)
-    parameters = [torch.tensor(x, dtype=F64) for x in (2.0, 1.0, 1.0)]
-    (slope,) = torch.autograd.grad(_rows.each(CORRENTROPY, e, *parameters).sum(), e)
+    parameters = [torch.tensor(x, dtype=F64) for x in (2.0, 1.0)]
+    (slope,) = torch.autograd.grad(correntropy_loss(e, *parameters).sum(), e)
     assert slope.tolist() == pytest.approx([2 * x * math.exp(-x * x) for x in (5.0, 6.5)], rel=1e-13)
 
 

@@ -23,13 +23,7 @@ def tensor(x):
     return torch.tensor(x, dtype=F64)
 
 
-@pytest.fixture(autouse=True)
-def _double_precision():
-    """Losses keep their parameters in the default dtype; theorems are checked in float64."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(F64)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 def fixed(alpha, beta=1.0, kappa=1.0):

@@ -13,13 +13,7 @@ from scipy import integrate, optimize, special, stats
 from alcl.distributions import PARAMETERS, GeneralizedT, log_normalizer
 from alcl.functional import alcl_loss, correntropy_loss, generalized_correntropy_loss, log_correntropy
 
-
-@pytest.fixture(autouse=True)
-def _double_precision():
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(16050)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 def density(alpha, beta, kappa=1.0):

@@ -15,13 +15,7 @@ from alcl.contaminated import ContaminatedT
 F64 = torch.float64
 
 
-@pytest.fixture(autouse=True)
-def double():
-    """Parameters as small as double precision has them."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(F64)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 SETTINGS = [(2.0, 1.0, 1.0), (1.2, 0.3, 1.0), (5.0, 0.1, 1.0), (2.0, 0.5, 0.7), (1.6, 2.0, 3.0)]
@@ -29,6 +23,19 @@ SETTINGS = [(2.0, 1.0, 1.0), (1.2, 0.3, 1.0), (5.0, 0.1, 1.0), (2.0, 0.5, 0.7), 
 
 def tensor(x):
     return torch.as_tensor(x, dtype=F64)
+
+
+def descend(loss, e):
+    """Let the loss learn from residuals e, to a minimum."""
+    optimizer = torch.optim.LBFGS(loss.parameters(), max_iter=500, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        value = loss(e, torch.zeros_like(e))
+        value.backward()
+        return value
+
+    optimizer.step(closure)
 
 
 def student(kappa, beta):
@@ -126,15 +133,7 @@ def test_S2_learned_fraction_counts_the_far_residuals():
         )
         e = e[(e.abs() >= radius) | (e.abs() < 30)]
         loss = ContaminatedALCLoss(density=u).double()
-        optimizer = torch.optim.LBFGS(loss.parameters(), max_iter=300, line_search_fn="strong_wolfe")
-
-        def closure(loss=loss, e=e, optimizer=optimizer):
-            optimizer.zero_grad()
-            value = loss(e, torch.zeros_like(e))
-            value.backward()
-            return value
-
-        optimizer.step(closure)
+        descend(loss, e)
         assert loss.eps.item() >= (e.abs() >= radius).double().mean().item() - 1 / (2 * u * radius) - 1e-3
 
 
@@ -145,15 +144,7 @@ def test_S2_scale_does_not_follow_the_outliers_and_that_of_alcl_does():
         e = tensor(np.append(good, np.full(10, 10.0**power)))
         for name, loss in (("plain", ALCLoss()), ("contaminated", ContaminatedALCLoss(density=0.01))):
             loss = loss.double()
-            optimizer = torch.optim.LBFGS(loss.parameters(), max_iter=500, line_search_fn="strong_wolfe")
-
-            def closure(loss=loss, e=e, optimizer=optimizer):
-                optimizer.zero_grad()
-                value = loss(e, torch.zeros_like(e))
-                value.backward()
-                return value
-
-            optimizer.step(closure)
+            descend(loss, e)
             ends[name, power] = loss.alpha.item(), loss.beta.item()
     assert ends["contaminated", 8] == pytest.approx(ends["contaminated", 30], rel=1e-3)
     assert ends["plain", 30][1] < 0.3 * ends["plain", 3][1]

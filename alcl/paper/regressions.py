@@ -14,7 +14,7 @@ import torch
 from scipy import optimize
 from torch import Tensor, nn
 
-__all__ = ["CLASSICS", "Regression", "fit_linear", "load_classic"]
+__all__ = ["CLASSICS", "Classic", "fit_linear", "load_classic"]
 
 #: name -> (target, regressors, labels of the observations that are known not to fit)
 CLASSICS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
@@ -25,7 +25,7 @@ CLASSICS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Regression:
+class Classic:
     """x: (n, 1 + regressors), float64, a column of ones first, the others with mean 0 and standard deviation 1.
     y: (n,), the target minus its median, in units of 1.4826 median absolute deviations. labels: one an observation.
     known: the positions of the observations that are known not to fit."""
@@ -36,7 +36,7 @@ class Regression:
     known: tuple[int, ...]
 
 
-def load_classic(name: str) -> Regression:
+def load_classic(name: str) -> Classic:
     """One of `CLASSICS`, from statsmodels. Raises ValueError for another name."""
     if name not in CLASSICS:
         raise ValueError(f"name must be one of {', '.join(CLASSICS)}; got {name!r}")
@@ -50,7 +50,7 @@ def load_classic(name: str) -> Regression:
     y = y / (1.482602218505602 * np.median(np.abs(y)))
     # Observations without a name are numbered from 1, as in the literature.
     labels = [str(i) if isinstance(i, str) else str(n + 1) for n, i in enumerate(frame.index)]
-    return Regression(torch.tensor(x), torch.tensor(y), tuple(labels), tuple(labels.index(each) for each in known))
+    return Classic(torch.tensor(x), torch.tensor(y), tuple(labels), tuple(labels.index(each) for each in known))
 
 
 def fit_linear(x: Tensor, y: Tensor, criterion: nn.Module, start: Tensor | None = None) -> Tensor:

@@ -37,11 +37,7 @@ def script():
     return call
 
 
-@pytest.fixture(autouse=True)
-def _double_precision():
-    torch.set_default_dtype(torch.float64)  # else a loss keeps its parameters to seven digits
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 def library(name, alpha, beta, kappa, eps=0.1):
