@@ -254,7 +254,8 @@ print("a residual of zero costs minus the log of the peak density: below zero")
 # - *For the numbers:* 04, 05, 06, 07.
 #
 # Off this line, in appendices: [A1_joint_likelihood](A1_joint_likelihood.ipynb), [A2_likelihood](A2_likelihood.ipynb),
-# [A3_influence](A3_influence.ipynb), [A4_adaptation](A4_adaptation.ipynb).
+# [A3_influence](A3_influence.ipynb), [A4_adaptation](A4_adaptation.ipynb), [A5_benchmark](A5_benchmark.ipynb),
+# [A6_sensor](A6_sensor.ipynb).
 #
 # `make book` makes a website of all this, to search, to click through and to explore, in `build/book`; the file
 # `.github/workflows/book.yml` publishes it.

@@ -15,21 +15,17 @@
 # %% [markdown]
 # # 04 · Noise
 #
-# When the only images seen in training are noisy, which loss gives the best reconstructions? The answer depends on
-# the noise, so it must be known exactly. Here it is built and checked: impulses, then Student-t noise, at five
-# levels. At the levels called high and extreme it has no mean. Targets are not clipped, because clipping makes
-# residuals that are exactly zero.
+# When the only images seen in training are noisy, which loss gives the best reconstructions? The answer depends on the
+# noise, so it must be known exactly. Here it is built and checked: impulses, then Student-t noise, at five levels. At
+# *high* and *extreme* it has no mean. Targets are not clipped: clipping makes residuals that are exactly zero.
 #
-# **What you will do.** Draw the noise and test every distribution against its reference. Prove what it does to means
-# and tails. Clip targets and see exact zeros. Fit Gaussian, Laplace and generalized-t densities to the noise of every
-# level.
+# **What you will do.** Draw the noise and test every distribution. Prove what it does to means and tails. Clip targets
+# and see exact zeros. Fit densities to the noise of every level.
 #
-# **What you will learn.** How a whole contamination is drawn, reproducibly, from uniforms and one seed. Why targets
-# stay unclipped.
+# **What you will learn.** How noise is drawn, reproducibly, from uniforms and one seed. Why targets stay unclipped.
 #
 # **What you need.** [Notebook 01](01_likelihood.ipynb) for the density $p(e) \propto (1 + |e/\beta|^\alpha)^{-\kappa}$;
-# Theorem A4 of [notebook 03](03_adaptation.ipynb) for the collapse. No download: everything runs on the digits that
-# come with scikit-learn.
+# Theorem A4 of [notebook 03](03_adaptation.ipynb) for the collapse.
 
 # %% tags=["parameters"]
 seed = 0
@@ -51,7 +47,8 @@ from alcl import noise
 from alcl.distributions import GeneralizedT
 from alcl.experiments.datasets import load_dataset
 from alcl.noise import LEVELS, MixedNoise, StudentTNoise, clamp_for_network, signal_to_noise
-from alcl.paper.figures import COLORS, LEVEL_COLORS, direct_label, headline, image_grid
+from alcl.paper import noise_figures
+from alcl.paper.figures import headline, image_grid
 from alcl.paper.notebook import begin
 
 save = begin("04_noise", ["seed", "n_samples", "dataset", "rgb_dataset"])
@@ -85,10 +82,9 @@ def draws(law, n=n_samples, pixel=0.0, offset=0):
 # where $T_\nu$ is Student-t with $\nu$ degrees of freedom, and everything is independent from pixel to pixel.
 # `MixedNoise(impulse=p, scale=s, dof=nu)` is that equation.
 #
-# > **Our choice.** The protocol is ours. Impulses come before the
-# > additive noise, so no pixel is left untouched. In colour images the three channels of a pixel are hit
-# > independently. Five levels, fixed before any training run, range from nothing to Cauchy noise with two
-# > pixels in five replaced. $y$ is **not** clipped; section 5 says why.
+# > **Our choice.** The protocol is ours. Impulses come before the additive noise, so no pixel is left untouched. In
+# > colour images the three channels of a pixel are hit independently. Five levels, fixed before any training run, range
+# > from nothing to Cauchy noise with two pixels in five replaced. $y$ is **not** clipped; section 5 says why.
 
 # %% tags=["nbval-check-output"]
 level_table = pd.DataFrame(
@@ -110,10 +106,9 @@ print(level_table.to_string(index=False, na_rep="-"))
 # %% [markdown]
 # ### Drawn from uniforms alone
 #
-# All randomness comes from one seeded generator of uniforms, and each pixel consumes a fixed number of them.
-# Three things follow, and are checked below: noise depends on the seed only; contaminating batch by
-# batch, in order, equals contaminating at once; and a pixel hit by an impulse at one level is hit by the same
-# impulse at every higher level, so that levels can be compared pixel by pixel.
+# Each pixel consumes a fixed number of uniforms from one seeded generator. So noise depends on the seed only;
+# contaminating batch by batch, in order, equals contaminating at once; and a pixel hit by an impulse at one level is
+# hit by the same impulse at every higher level, so that levels can be compared pixel by pixel.
 
 # %% tags=["nbval-check-output"]
 x = gray.x_train[:64]
@@ -130,7 +125,7 @@ assert kept
 assert torch.equal(whole, batches)
 
 # %% [markdown]
-# The heavy-tailed part needs a formula that turns uniforms into Student-t draws for *every* $\nu$.
+# Student-t draws for *every* $\nu$ come from a formula.
 #
 # **Theorem N1** (Student-t from two uniforms; Bailey 1994).
 # *Assumptions:* $U, V$ independent and uniform on $(0, 1)$, $\nu > 0$.
@@ -149,7 +144,7 @@ assert torch.equal(whole, batches)
 # $$ \int f(t, w)\, dw = \frac{\sqrt{\nu}}{2\pi}\Bigl(1 + \frac{t^2}{\nu}\Bigr)^{-(\nu + 1)/2}
 # \!\int (1 + z^2)^{-\nu/2 - 1} dz \;\propto\; \Bigl(1 + \frac{t^2}{\nu}\Bigr)^{-(\nu + 1)/2}, $$
 #
-# which is the density of $t_\nu$; both integrate to one, so the constants agree. $\blacksquare$
+# the density of $t_\nu$; both integrate to one. $\blacksquare$
 #
 # **Executed check.** The integral over $w$, by quadrature, against scipy's density.
 
@@ -171,10 +166,9 @@ assert worst < 1e-6
 # %% [markdown]
 # ## 2 · Every distribution against its reference
 #
-# Beside the mixed noise of the experiment, `alcl.noise` has the distributions that the literature on robust learning
-# uses: Student-t, alpha-stable, Laplace, and Tukey's contaminated Gaussian. Each is compared with scipy's
-# distribution function by the Kolmogorov-Smirnov test. For mixed noise at a pixel $x$ the reference is a mixture of
-# three shifted Student-t distributions:
+# `alcl.noise` also has what the literature on robust learning uses: Student-t, alpha-stable, Laplace, and Tukey's
+# contaminated Gaussian. Each is compared with scipy's distribution function by the Kolmogorov-Smirnov test. For mixed
+# noise at a pixel $x$ that is a mixture of three shifted Student-t distributions:
 #
 # $$ P(y \le a) = (1 - p)\, F_\nu\bigl(\tfrac{a - x}{s}\bigr) + \tfrac p2 F_\nu\bigl(\tfrac{a}{s}\bigr)
 # {} + \tfrac p2 F_\nu\bigl(\tfrac{a - 1}{s}\bigr). $$
@@ -215,8 +209,7 @@ for name, test in tests.items():
 assert all(test.pvalue > 1e-3 for test in tests.values())
 
 # %% [markdown]
-# A test that cannot fail shows nothing. The same test at the same sample size, on distributions that are slightly
-# wrong:
+# The same test on distributions that are slightly wrong:
 
 # %% tags=["nbval-check-output"]
 wrong = {
@@ -231,9 +224,9 @@ for name, test in wrong.items():
 assert all(test.pvalue < 1e-3 for test in wrong.values())
 
 # %% [markdown]
-# Alpha-stable distributions have no closed distribution function, but their *characteristic function* is their
-# definition: for the symmetric one with stability $a$ and scale $s$, $\mathrm{E}\, e^{i\omega S} = e^{-|s\omega|^a}$.
-# The mean of $e^{i\omega S}$ over the sample must agree to within $4/\sqrt{n}$.
+# Alpha-stable distributions are defined by a *characteristic function*: for the symmetric one with stability $a$ and
+# scale $s$, $\mathrm{E}\, e^{i\omega S} = e^{-|s\omega|^a}$. The sample's mean of $e^{i\omega S}$ must agree to
+# $4/\sqrt{n}$.
 
 # %% tags=["nbval-check-output"]
 for stability in (2.0, 1.7, 1.5, 1.0, 0.7):
@@ -243,37 +236,16 @@ for stability in (2.0, 1.7, 1.5, 1.0, 0.7):
     assert max(gaps) < 4 / math.sqrt(n_samples)
 
 # %% [markdown]
-# The Kolmogorov-Smirnov distance does not see the far tail. Quantiles do.
-# Below, the $k$-th largest of $n$ draws of $|T_\nu|$ is divided by scipy's quantile at the exceedance
-# probability $k/(n + 1)$. That probability, for the draw itself, is exactly $\mathrm{Beta}(k, n + 1 - k)$, which gives
-# the gray band: 95 % of exact samples lie inside, at each $k$. Neighbouring
-# ranks share draws, so an excursion lasts a while.
+# The Kolmogorov-Smirnov distance does not see the far tail; quantiles do. The gray band holds 95 % of exact samples at
+# each probability.
 
 # %%
-k = np.unique(np.geomspace(3, 0.9 * n_samples, 60).astype(int))
-exceedance = k / (n_samples + 1)
-bounds = stats.beta.ppf([[0.975], [0.025]], k, n_samples + 1 - k)
-laws = {
-    "Gaussian": (math.inf, stats.norm),
-    "3 df": (3, stats.t(3)),
-    "2 df": (2, stats.t(2)),
-    "1 df": (1, stats.t(1)),
+tails = {"Gaussian": stats.norm, "3 df": stats.t(3), "2 df": stats.t(2), "1 df": stats.t(1)}
+samples = {
+    name: draws(StudentTNoise(1.0, dof), offset=20 + i)
+    for i, (name, dof) in enumerate(zip(tails, (math.inf, 3, 2, 1), strict=True))
 }
-
-# %%
-fig, axes = plt.subplots(1, 4, figsize=(7.0, 2.6), sharey=True)
-for i, (ax, (name, (dof, law))) in enumerate(zip(axes, laws.items(), strict=True)):
-    sample = np.sort(np.abs(draws(StudentTNoise(1.0, dof), offset=20 + i)))[::-1][k - 1]
-    reference, low, high = (law.isf(q / 2) for q in (exceedance, *bounds))
-    ax.fill_between(exceedance, low / reference, high / reference, color="0.85", lw=0)
-    ax.semilogx(exceedance, sample / reference, color=COLORS["alcl"])
-    ax.set(title=name, xlim=(1, 3 / n_samples), yscale="log", ylim=(0.4, 2.5))
-axes[0].set_yticks([0.5, 1, 2], labels=["0.5", "1", "2"])
-axes[0].minorticks_off()
-axes[0].set_ylabel("quantile, sample / scipy")
-fig.supxlabel("exceedance probability", fontsize=9.5)
-headline(fig, "Samples follow their distribution into the tail")
-save(fig, "fig04a_quantiles", parameters=parameters)
+save(noise_figures.quantiles_figure(samples, tails), "fig04a_quantiles", parameters=parameters)
 
 # %% [markdown]
 # ## 3 · What heavy tails do to residuals
@@ -319,26 +291,12 @@ for name in noisy_levels:
     assert abs(ratio - 1) < 1e-3
 
 # %%
-fig, ax = plt.subplots(figsize=(7.0, 3.6))
-a, rank = np.geomspace(1, 1e4, 200), np.unique(np.geomspace(1, n_samples, 300).astype(int))
-for name in noisy_levels:
-    law, color = LEVELS[name], LEVEL_COLORS[name]
-    e = np.sort(np.abs(draws(law, pixel=0.3) - 0.3))[::-1]
-    ax.loglog(e[rank - 1], rank / n_samples, color=color, label=f"_{name}", lw=2)
-    asymptote = tail_constant(law) * a**-law.dof
-    shown = asymptote > 5e-8
-    ax.loglog(a[shown], asymptote[shown], ":", color=color, lw=1.3, label=f"{name}: slope −{law.dof}")
-a = np.geomspace(1e-2, 1.1, 200)
-ax.loglog(a, 2 * stats.norm.sf(a, scale=0.2), color="0.6", label="_Gaussian")
-ax.text(0.13, 1e-6, "Gaussian,\nscale 0.2", color="0.4")
-ax.set(xlim=(1e-2, 1e4), ylim=(1e-8, 1.5), xlabel="residual size a", ylabel="P(|residual| > a)")
-ax.set_title("Impulses end at 1; beyond, tails fall as a power")
-direct_label(ax)
-save(fig, "fig04b_tails", parameters=parameters)
+asymptotes = {name: (LEVELS[name].dof, tail_constant(LEVELS[name])) for name in noisy_levels}
+noise_alone = {name: draws(LEVELS[name], pixel=0.3) - 0.3 for name in noisy_levels}
+save(noise_figures.tails_figure(noise_alone, asymptotes), "fig04b_tails", parameters=parameters)
 
 # %% [markdown]
-# Two regimes show. Up to $a = 1$ the impulses dominate: a shoulder at the share of pixels they hit. Beyond it only
-# the Student-t part is left, and the sample (solid) follows the asymptotes of Theorem N2 (dotted).
+# Up to $a = 1$ the impulses dominate; beyond it samples (solid) follow the asymptotes of Theorem N2 (dotted).
 #
 # ### Moments that do not settle
 #
@@ -346,8 +304,8 @@ save(fig, "fig04b_tails", parameters=parameters)
 # standard Cauchy variables is standard Cauchy.* *Proof.* The characteristic function is $e^{-|\omega|}$; that of
 # the mean is $(e^{-|\omega|/n})^n = e^{-|\omega|}$. $\blacksquare$
 #
-# So at the levels high and extreme the mean of ten thousand noisy copies of a pixel is as far from the truth as a
-# single one (impulses aside). **Executed check:** the means of 1000 draws, tested against the distribution of one.
+# So at the levels high and extreme the mean of many noisy copies of a pixel is as far from the truth as a single one
+# (impulses aside). **Executed check:** the means of 1000 draws, tested against the distribution of one.
 
 # %% tags=["nbval-check-output"]
 # check: N3
@@ -361,9 +319,9 @@ print(f"interquartile range: {spread_one:.1f} of one, {spread_mean:.1f} of means
 assert test.pvalue > 1e-3
 
 # %% [markdown]
-# Kurtosis does not measure these tails. With $a_i = e_i^2$ the sample kurtosis (about zero) is
-# $n \sum a_i^2 / (\sum a_i)^2 \le n$, and it is of the order of $n$ as soon as one residual carries a fair share of
-# the sum of squares. For Cauchy noise it always does: the statistic measures the sample size.
+# Kurtosis does not measure these tails. With $a_i = e_i^2$ the sample kurtosis (about zero) is $n \sum a_i^2 / (\sum
+# a_i)^2 \le n$, and of the order of $n$ as soon as one residual carries a fair share of the sum of squares. For Cauchy
+# noise it always does.
 
 
 # %%
@@ -388,35 +346,18 @@ assert growth > 0.8
 assert (kurtosis_table <= sizes[:, None]).to_numpy().all()
 
 # %% [markdown]
-# At the level low the statistic does not change over these sizes: impulses make it large, and the Student-t part, whose
-# fourth moment is infinite too, is so small there that far larger samples would be needed to see it. At the other
-# levels a tenfold sample gives an up to tenfold kurtosis.
+# At the level low the statistic does not change over these sizes: its Student-t part is so small that far larger
+# samples would be needed to see it.
 
 # %%
-fig, (left, right) = plt.subplots(1, 2, figsize=(7.0, 3.4))
-for name in noisy_levels:
-    dashed = (0, (4, 3)) if name == "extreme" else "-"  # it lies on top of high
-    left.loglog(sizes, kurtosis_table[name], color=LEVEL_COLORS[name], ls=dashed, marker="o", ms=3, label=name)
-left.set(xlabel="sample size n", ylabel="sample kurtosis (median of 30)")
-n = np.unique(np.geomspace(1, n_samples, 1000).astype(int))
-for offset in range(4):
-    path = draws(StudentTNoise(1.0, 1), offset=10 + offset).cumsum()[n - 1] / n
-    right.semilogx(n, path, color=LEVEL_COLORS["extreme"], lw=1.0, alpha=0.85)
-path = draws(StudentTNoise(1.0, 3), offset=10).cumsum()[n - 1] / n
-right.semilogx(n, path, color=LEVEL_COLORS["low"], lw=1.8)
-box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}
-right.text(1.2, 6.8, "four Cauchy samples", color=LEVEL_COLORS["extreme"], bbox=box)
-right.text(1.2, -7.4, "one sample with 3 df", color=LEVEL_COLORS["low"], bbox=box)
-right.set(ylim=(-8, 8), xlabel="sample size n", ylabel="running mean")
-headline(fig, "From high noise on, which is Cauchy, neither kurtosis nor mean settles")
-direct_label(left)
-save(fig, "fig04c_moments", parameters=parameters)
+cauchy = [draws(StudentTNoise(1.0, 1), offset=10 + offset) for offset in range(4)]
+light = draws(StudentTNoise(1.0, 3), offset=10)
+save(noise_figures.moments_figure(kurtosis_table, cauchy, light), "fig04c_moments", parameters=parameters)
 
 # %% [markdown]
 # ## 4 · What it looks like
 #
-# Every level on gray and on colour images. Values outside $[0, 1]$ are shown clipped: on a true
-# scale a single Cauchy pixel would leave all others gray.
+# Values outside $[0, 1]$ are shown clipped: on a true scale a single Cauchy pixel would leave all others gray.
 #
 # > **Our choice.** The colour set follows the MNIST-M recipe, $|\text{patch} - \text{digit}|$ with patches of two
 # > photographs, at 8x8: a larger size would only interpolate the digits. Train and test patches come from disjoint
@@ -438,8 +379,8 @@ save(fig, "fig04d_noise_examples", parameters=parameters, data=data)
 # %% [markdown]
 # ### Signal-to-noise ratio
 #
-# Per image, $\mathrm{SNR} = 10 \log_{10} (\sum x^2 / \sum (y - x)^2)$ in dB. Where the noise has no variance the
-# *mean* SNR of a data set is a matter of luck; quantiles are not, so quantiles are what the table gives.
+# Per image, $\mathrm{SNR} = 10 \log_{10} (\sum x^2 / \sum (y - x)^2)$ in dB. Where the noise has no variance its *mean*
+# is a matter of luck; quantiles are not.
 
 # %% tags=["nbval-check-output"]
 snr = {}
@@ -457,8 +398,8 @@ assert snr_table["median"].groupby("dataset").apply(lambda v: v.is_monotonic_dec
 # %% [markdown]
 # ## 5 · Why targets are not clipped
 #
-# Clipping $y$ to $[0, 1]$ is what a camera does. It puts point masses on 0 and on 1, and so
-# residuals that are *exactly* zero wherever the clean pixel is black or white.
+# A camera clips $y$ to $[0, 1]$. That puts point masses on 0 and on 1, and so makes residuals that are *exactly* zero
+# wherever the clean pixel is black or white.
 #
 # **Theorem N4** (clipped targets have exact zeros).
 # *Assumptions:* the contamination of section 1 with $s > 0$, then clipped to $[0, 1]$; a clean pixel
@@ -485,8 +426,8 @@ for name in noisy_levels:
 # %% [markdown]
 # By Theorem A4 ([notebook 03](03_adaptation.ipynb)) the likelihood with a learned scale and $\kappa = 1$ then falls to
 # $-\infty$ as $\beta \to 0$ if and only if the share $z$ of exact zeros exceeds $1 - 1/\alpha$: its slope in
-# $\log\beta$ tends to $1 - \alpha(1 - z)$. With the shape learned as well, **any** share of zeros will do. Unclipped
-# noise has $z = 0$ for a given prediction. **Executed check:** the slope, measured on residuals of real digits.
+# $\log\beta$ tends to $1 - \alpha(1 - z)$. With the shape learned as well, **any** share will do. Unclipped noise has
+# $z = 0$. **Executed check:** the slope, on real digits.
 
 
 # %% tags=["nbval-check-output"]
@@ -513,28 +454,21 @@ for clip in (False, True):
 
 # %%
 betas = np.geomspace(1e-8, 10, 40)
-fig, ax = plt.subplots(figsize=(6.4, 3.3))
-for clip, color in ((False, "black"), (True, LEVEL_COLORS["high"])):
-    e = residuals("high", clip)
-    profile = np.array([negative_log_likelihood(e, 1.2, beta) for beta in betas])
-    ax.semilogx(betas, profile, color=color)
-    if not clip:
-        ax.plot(betas[profile.argmin()], profile.min(), "o", color=color)
-ax.text(1e-6, 3.1, "targets as they are: a minimum", color="black")
-ax.text(1e-6, -1.6, "targets clipped to [0, 1]: no minimum", color=LEVEL_COLORS["high"])
-ax.set(ylim=(-2.2, 5), xlabel="scale β, at shape α = 1.2", ylabel="negative log-likelihood per pixel")
-ax.set_title("Clipped targets reward a scale of zero")
-save(fig, "fig04e_clipping", parameters=parameters, data={gray.name: gray.checksum})
+profiles = [
+    np.array([negative_log_likelihood(e, 1.2, beta) for beta in betas])
+    for e in (residuals("high", clip) for clip in (False, True))
+]
+origin = {"parameters": parameters, "data": {gray.name: gray.checksum}}
+save(noise_figures.clipping_figure(betas, *profiles), "fig04e_clipping", **origin)
 
 # %% [markdown]
-# The collapse needs a network that reproduces black pixels exactly; a real one only approaches it. That delays the
-# descent and does not prevent it: as the fit improves, the scale follows the residuals down.
+# A real network only approaches black pixels. That delays the collapse and does not prevent it: as the fit improves,
+# the scale follows the residuals down.
 #
 # ## 6 · What the network sees, and what it is asked for
 #
-# Targets are left alone; *inputs* are another matter. A pixel of $10^4$ would saturate
-# a network and test architectures, not losses. So the network sees $\mathrm{clamp}(y, -1, 2)$: the legal
-# range and one full range on either side.
+# *Inputs* are another matter: a pixel of $10^4$ would saturate a network and test architectures, not losses. So the
+# network sees $\mathrm{clamp}(y, -1, 2)$: the legal range and one full range on either side.
 #
 # > **Our choice.** The clamp is wide on purpose. Clipping inputs to $[0, 1]$ would already be a denoiser, and the
 # > comparison would measure it. The share of pixels the clamp moves:
@@ -552,28 +486,13 @@ for name in noisy_levels:
 # %%
 image = gray.x_test[chosen[0][1]]
 y = LEVELS["extreme"](image, generator(9))
-pixel = np.arange(image.numel())
-fig, ax = plt.subplots(figsize=(7.0, 3.2))
-ax.axhspan(*noise.NETWORK_RANGE, color="0.94", zorder=0)
-ax.step(pixel, image.flatten(), where="mid", color="0.45", lw=1.0)
-ax.plot(pixel, y.flatten(), "o", color=LEVEL_COLORS["high"], ms=5, mfc="none")
-ax.plot(pixel, clamp_for_network(y).flatten(), ".", color="black", ms=4)
-ax.set_yscale("symlog", linthresh=2, linscale=2)
-ticks = [-100, -10, -1, 0, 1, 2, 10, 100]
-ax.set_yticks(ticks, labels=[f"{tick}" for tick in ticks])
-ax.set(xlabel="pixel of one image, row by row", ylabel="value", xlim=(-1, image.numel()), ylim=(-200, 200))
-rows = (("target y", LEVEL_COLORS["high"]), ("network's input", "black"), ("clean", "0.45"))
-for k, (text, color) in enumerate(rows):
-    ax.text(0.01, 0.95 - 0.075 * k, text, color=color, va="center", transform=ax.transAxes)
-ax.set_title("The network sees clamped pixels; the loss sees the target as it is")
-save(fig, "fig04f_network_input", parameters=parameters, data={gray.name: gray.checksum})
+save(noise_figures.input_figure(image, y), "fig04f_network_input", **origin)
 
 # %% [markdown]
 # ## 7 · Which density fits the noise?
 #
-# Minimising a loss that is a negative log-likelihood fits a density to residuals. Squared error stands for a
-# Gaussian, absolute error for a Laplace density, ALCL for the generalized t. Here each is fitted, by maximum
-# likelihood, to the noise of one half of the images, and evaluated on the other half, in nats per pixel.
+# Squared error stands for a Gaussian, absolute error for a Laplace density, ALCL for the generalized t. Each is fitted,
+# by maximum likelihood, to the noise of one half of the images, and evaluated on the other half, in nats per pixel.
 
 
 # %%
@@ -599,39 +518,19 @@ fit_table[["alpha", "beta"]] = [
     [fits[name]["alcl"].alpha.item(), fits[name]["alcl"].beta.item()] for name in noisy_levels
 ]
 fit_table.index.name = "level"
-save(
-    fit_table,
-    "table04_fit",
-    parameters=parameters,
-    data={gray.name: gray.checksum},
-    float_format=".2f",
-)
+save(fit_table, "table04_fit", **origin, float_format=".2f")
 print("negative log-likelihood on held-out images, nats per pixel; fitted alpha, beta for κ = 1")
 print(fit_table.round(2).to_string())
 assert (fit_table["generalized t, κ = 1"] < fit_table[["Gaussian", "Laplace"]].min(axis=1)).all()
 
 # %%
-fig, axes = plt.subplots(1, 4, figsize=(7.0, 3.1), sharey=True)
-grid = torch.linspace(-3, 3, 601, dtype=torch.float64)
-for ax, name in zip(axes, noisy_levels, strict=True):
-    e = residuals(name, clip=False).numpy()
-    height, edges = np.histogram(e, bins=np.linspace(-3, 3, 242))
-    density = height / e.size / np.diff(edges)
-    ax.stairs(np.where(density > 0, density, np.nan), edges, baseline=1e-6, fill=True, color="0.85")
-    for method, fitted in fits[name].items():
-        ax.semilogy(grid, fitted.log_prob(grid).exp(), color=COLORS[method], lw=1.3, label=names[method])
-    ax.set(ylim=(1e-3, 30), xlabel="residual", title=name)
-axes[0].set_ylabel("density")
-handles = axes[0].get_legend_handles_labels()
-fig.legend(*handles, loc="outside lower center", ncols=4, columnspacing=1.2, handlelength=1.5)
-headline(fig, "Only the generalized t has room for both the peak and the tail")
-save(fig, "fig04g_fit", parameters=parameters, data={gray.name: gray.checksum})
+shown = {name: residuals(name, clip=False).numpy() for name in noisy_levels}
+save(noise_figures.fit_figure(shown, fits, names), "fig04g_fit", **origin)
 
 # %% [markdown]
-# The gray area is the noise. The impulses are the two bumps near $-1$ and $+1$: on black and white pixels a replaced
-# pixel is off by the full range. No density of the four has bumps, so none is *the* distribution of the noise, and
-# the generalized t is as wrong there as the others; its tail has to hold the impulses as well, and so lies above the
-# noise beyond them. It fits best because it can be narrow at the centre and heavy in the tails at once.
+# The gray area is the noise; its two bumps near $-1$ and $+1$ are impulses on black and white pixels. No density of the
+# four has bumps, so none is *the* distribution of the noise: the generalized t's tail has to hold the impulses as well,
+# and lies above the noise beyond them. It fits best because it can be narrow at the centre and heavy in the tails.
 #
 # Without noise there is nothing to fit: every residual is zero, and the likelihood has no maximum.
 
@@ -673,7 +572,7 @@ fig = plt.figure(figsize=(6.6, 2.7))
 titles = ["clean", "Gaussian", "Laplace", "contaminated\nGaussian", "stable 1.5", "Cauchy"]
 image_grid(fig, rows, titles=titles)
 headline(fig, "One interquartile range, five tails")
-save(fig, "fig04h_other_laws", parameters=parameters, data={gray.name: gray.checksum})
+save(fig, "fig04h_other_laws", **origin)
 
 # %% [markdown]
 # ## 9 · A level that drifts
@@ -697,23 +596,15 @@ assert torch.equal(drift(x, generator(7), 0), LEVELS["low"](x, generator(7)))
 assert (np.diff(path[:, 1]) < 0).all()
 
 # %%
-fig, ax = plt.subplots(figsize=(5.4, 3.2))
-ax.fill_between(times, path[:, 0], path[:, 2], color=LEVEL_COLORS["moderate"], alpha=0.25, lw=0)
-ax.plot(times, path[:, 1], color=LEVEL_COLORS["extreme"], label="median")
-ax.text(0.1, -14, "band: 5 % to 95 % of images", color="0.35")
-ax.set(xlabel="time t, from level low to level extreme", ylabel="SNR (dB)")
-ax.set_title("A drifting level lowers the SNR without a jump")
-direct_label(ax)
-save(fig, "fig04i_drift", parameters=parameters, data={gray.name: gray.checksum})
+save(noise_figures.drift_figure(times, path), "fig04i_drift", **origin)
 
 # %% [markdown]
 # ## What to take away
 #
-# - The noise of the experiment is impulses, then Student-t noise, unclipped; each part passed a test that
-#   could have failed.
-# - At *high* and *extreme* the noise has no mean (Theorem N2), and averaging does not help (Theorem N3).
-# - Clipped targets have residuals that are exactly zero (Theorem N4), and a learned scale falls into them. Inputs are
-#   clamped, widely; targets are never.
-# - Of four densities the generalized t fits the noise best at every level, although it is the distribution of none.
+# - The noise is impulses, then Student-t noise, unclipped; each part passed a test that could have failed.
+# - At *high* and *extreme* it has no mean (Theorem N2), and averaging does not help (Theorem N3).
+# - Clipped targets have residuals that are exactly zero (Theorem N4), and a learned scale falls into them. Only
+#   inputs are clamped, widely.
+# - Of four densities the generalized t fits best at every level, although it is the distribution of none.
 #
-# Next, [05_training](05_training.ipynb): networks that learn from such targets.
+# Next: [05_training](05_training.ipynb).

@@ -1,4 +1,4 @@
-"""One guard a theorem of notebook 11, with other parameters and another oracle than the notebook's own check."""
+"""One guard a theorem of appendix A6, with other parameters and another oracle than the notebook's own check."""
 
 import itertools
 import math

@@ -1,4 +1,7 @@
-"""The figures of notebook 06, from its tables. Each function draws one, with its message as title, and returns it."""
+"""The figures of notebook 06 and appendix A5, from their tables.
+
+Each function draws one, with its message as title, and returns it.
+"""
 
 from __future__ import annotations
 

@@ -16,6 +16,12 @@ def test_a_notebook_of_theorems_is_read_in_three_quarters_of_an_hour(number):
     assert found.minutes <= 45
 
 
+@pytest.mark.parametrize(("number", "minutes"), [("04", 19.5), ("06", 10.5), ("11", 25)])
+def test_a_report_is_as_short_as_it_says(number, minutes):
+    (found,) = [part for part in reading.reading(ROOT) if part.name.startswith(number)]
+    assert found.minutes < minutes
+
+
 def test_the_main_line_is_read_in_three_hours():
     main = reading.together("", [p for p in reading.reading(ROOT) if p.name[:2] in reading.MAIN_LINE])
     assert main.words <= 16_000
