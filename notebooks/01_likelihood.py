@@ -57,8 +57,9 @@ save = begin("01_likelihood", ["seed", "replications", "sample_size"], dtype=tor
 # > **Where this loss comes from.** *Correntropy* as a measure of similarity: Liu, Pokharel and Príncipe (2007); with
 # > a free shape: Chen et al. (2016); as a regression loss, with its consistency: Feng et al. (2015). *Autoencoders*
 # > trained with it: R-SAE (Qi et al., 2014), CSAE (Chen et al., 2016), GC-SAE (Chen et al., 2017). *The density* is
-# > the generalized t of McDonald and Newey (1988). Robust fits of it: Lange, Little and Taylor (1989) for Student's
-# > t, Arslan and Genç (2009) for a skew relative, with the warning that estimated shapes have an unbounded influence.
+# > the generalized t of McDonald and Newey (1988). Robust fits: Lange, Little and Taylor (1989) for Student's t; for
+# > the density itself, as redescending M-estimates by an EM algorithm, a symposium paper of Arslan and Genç; Arslan and
+# > Genç (2009) for a skew relative, with the warning that estimated shapes have an unbounded influence.
 # > *One optimum or several*: Copas (1975), Kent and Tyler (1991); *no maximum*: Fernández and Steel (1999).
 # > M-estimates of location and scale, and their breakdown: Maronna et al. (2019). A *shape learned with the network*
 # > is the idea of Barron (2019), for another family. Full references, with what could not be checked:

@@ -209,6 +209,11 @@ with pd.option_context("display.max_rows", None, "display.max_colwidth", None):
 # %% [markdown]
 # ## What to take away
 #
-# - The ledger of Section 3 is the project's answer to the abstract; `paper_figures/table07_claims.csv` holds it as
-#   data, and [a page of its own](ledger.md) shows it; the README has its main rows.
-# - It changes when records are added, and only then.
+# - *What is proved.* The loss is a likelihood ([01](01_likelihood.ipynb)); its influence is bounded and redescends
+#   ([02](02_influence.ipynb)); shape and scale are learned beside the network at no cost to first order if the noise is
+#   symmetric, and not for nothing if it is not ([03](03_adaptation.ipynb)).
+# - *What is measured* is the ledger of Section 3: the project's answer to the abstract. `table07_claims.csv` holds it
+#   as data, [a page of its own](ledger.md) shows it, the README has its main rows. It changes when records are added,
+#   and only then.
+# - *What is left.* What a learned scale is worth where nothing hands the loss its scale: [11](11_sensor.ipynb). Whether
+#   another reading of the abstract would change the answer: [12](12_multiverse.ipynb).
