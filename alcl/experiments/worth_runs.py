@@ -5,6 +5,8 @@ Declared here before any of it was run. All runs have all measures; none decides
     ceiling   `known_noise`, the likelihood of the noise itself, at high and extreme, in the four sets and the two
               headline sensors: what a loss could win at most by knowing more. (Clean targets, the other reference, also
               spare the network the noise it fits.) Five seeds, those of the multiverse.
+    ssim      GCL at its oracle by SSIM at extreme noise, which the multiverse does not have there and the goal of
+              `alcl.experiments.goal` compares with. Ten seeds.
     start     mnist, high, clipped: every scale that is given at the start, learned or not, times 10^-3 to 10^3, and as
               it is where pixels are counted in 255 gray levels: a factor 1/255, since Adam sees no constant before the
               loss. GCL's setting is the multiverse's for all measures ("one") there. Beside them what takes its
@@ -14,7 +16,7 @@ Declared here before any of it was run. All runs have all measures; none decides
 
 The sensor's losses have the settings of `sensor_runs.choice`.
 
-    python -m alcl.experiments worth --parts ceiling start drift
+    python -m alcl.experiments worth --parts ceiling ssim start drift
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ import torch
 from . import reconstruction, sensor_runs, sweeps
 from .configs import one_of
 from .datasets import load_dataset
-from .multiverse import FEW, HEADLINE_SENSORS, SETS, Condition, multiverse_store, setting_of
+from .multiverse import FEW, HEADLINE_SENSORS, SEEDS, SETS, Condition, multiverse_store, setting_of
 from .reconstruction import METHODS, Run
 from .records import RecordStore
 
@@ -54,6 +56,24 @@ def ceiling(multiverse: Records = (), chosen: Mapping[str, Any] | None = None) -
         for dataset in SETS
         for sensor in HEADLINE_SENSORS
         for seed in FEW
+    ]
+
+
+def oracle_ssim(multiverse: Records, condition: Condition) -> Named:
+    """GCL in one condition. Raises LookupError while its tuning is not recorded."""
+    own = [record for record in multiverse if record["config"]["dataset"] == condition.dataset]
+    setting = setting_of("oracle_ssim", own, condition)
+    return [("gcl:oracle_ssim", condition.gcl(setting, seed)) for seed in SEEDS]
+
+
+def ssim(multiverse: Records, chosen: Mapping[str, Any] | None = None) -> Named:
+    """GCL at its oracle by SSIM, in the headline's conditions at extreme noise."""
+    multiverse = list(multiverse)
+    return [
+        named
+        for dataset in SETS
+        for sensor in HEADLINE_SENSORS
+        for named in oracle_ssim(multiverse, Condition(dataset, sensor, "extreme"))
     ]
 
 
@@ -111,7 +131,12 @@ def drift(multiverse: Records, chosen: Mapping[str, Any]) -> Named:
     return found
 
 
-PARTS: dict[str, Callable[[Records, Mapping[str, Any]], Named]] = {"ceiling": ceiling, "start": start, "drift": drift}
+PARTS: dict[str, Callable[[Records, Mapping[str, Any]], Named]] = {
+    "ceiling": ceiling,
+    "ssim": ssim,
+    "start": start,
+    "drift": drift,
+}
 
 
 def worth_store(folder: str | Path) -> RecordStore:
@@ -127,6 +152,8 @@ def part_runs(part: str, folder: str | Path) -> Named:
     one_of("parts", part, PARTS)
     if part == "ceiling":
         return ceiling()
+    if part == "ssim":
+        return ssim(record for dataset in SETS for record in multiverse_store(folder, dataset).read())
     chosen = sensor_runs.choice(RecordStore(Path(folder) / sensor_runs.STORE).read())
     return PARTS[part](multiverse_store(folder, "mnist").read(), chosen)
 
