@@ -61,10 +61,22 @@ class PlainALCL(nn.Module):
         return torch.log1p(((input - target).abs() / beta) ** alpha).mean() + log_z
 
 
+class TorchGaussian(nn.Module):
+    """torch's own Gaussian likelihood with a learned variance, one for all residuals."""
+
+    def __init__(self):
+        super().__init__()
+        self.log_variance = nn.Parameter(torch.zeros(()))
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return nn.functional.gaussian_nll_loss(input, target, self.log_variance.exp().expand(input.shape))
+
+
 PEERS: dict[str, Callable[[], nn.Module]] = {
     "MSE": nn.MSELoss,
     "Smooth L1": nn.SmoothL1Loss,
     "Huber": nn.HuberLoss,
+    "torch's GaussianNLL": TorchGaussian,
     "ALCL": ALCLoss,
     "ALCL, plain formula": PlainALCL,
     "Barron": BarronLoss,

@@ -133,6 +133,13 @@ def test_a_ratio_has_an_exact_interval_over_blocks_that_took_turns(monkeypatch):
     assert intervals == {bench.OURS: pytest.approx({"low": 2.0, "high": 9.0})}  # 7: the extremes, 98.4 %
 
 
+def test_torchs_gaussian_learns_its_variance():
+    loss, e = bench.TorchGaussian(), torch.linspace(-3, 3, 40)
+    assert loss(e, torch.zeros(40)).item() == pytest.approx(0.5 * e.square().mean().item())  # variance 1
+    (slope,) = torch.autograd.grad(loss(e, torch.zeros(40)), loss.log_variance)
+    assert slope.item() == pytest.approx(0.5 * (1 - e.square().mean().item()))
+
+
 def test_the_plain_formula_is_the_same_loss():
     plain, ours = bench.PlainALCL(), ALCLoss()
     with torch.no_grad():
