@@ -4,6 +4,7 @@
     python -m alcl.experiments studies                      notebook 10
     python -m alcl.experiments multiverse                   every reading of the abstract; --list prints what there is
     python -m alcl.experiments sensor                       its conditions with censored and contaminated losses
+    python -m alcl.experiments worth                        what there is to win; wrong starts; drift
     python -m alcl.experiments labels | inputs              the neighbours, notebooks 08 and 09
 
 Each takes --help. Nothing imports this module, so it alone may look down from here to `alcl.related`. Runs belong to
@@ -16,12 +17,13 @@ import sys
 from collections.abc import Sequence
 
 from ..related import input_runs, label_runs
-from . import multiverse, protocol, sensor_runs, studies
+from . import multiverse, protocol, sensor_runs, studies, worth_runs
 
 COMMANDS = {
     "studies": studies.main,
     "multiverse": multiverse.main,
     "sensor": sensor_runs.main,
+    "worth": worth_runs.main,
     "labels": label_runs.main,
     "inputs": input_runs.main,
 }

@@ -35,6 +35,7 @@ from torch.utils.benchmark import Timer
 from ..censored import CensoredALCLoss, TobitLoss
 from ..comparators import BarronLoss
 from ..contaminated import ContaminatedALCLoss
+from ..experiments.analysis import median_interval
 from ..experiments.models import make_model
 from ..experiments.training import fit
 from ..losses import ALCLoss, optimizer_groups
@@ -60,10 +61,22 @@ class PlainALCL(nn.Module):
         return torch.log1p(((input - target).abs() / beta) ** alpha).mean() + log_z
 
 
+class TorchGaussian(nn.Module):
+    """torch's own Gaussian likelihood with a learned variance, one for all residuals."""
+
+    def __init__(self):
+        super().__init__()
+        self.log_variance = nn.Parameter(torch.zeros(()))
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return nn.functional.gaussian_nll_loss(input, target, self.log_variance.exp().expand(input.shape))
+
+
 PEERS: dict[str, Callable[[], nn.Module]] = {
     "MSE": nn.MSELoss,
     "Smooth L1": nn.SmoothL1Loss,
     "Huber": nn.HuberLoss,
+    "torch's GaussianNLL": TorchGaussian,
     "ALCL": ALCLoss,
     "ALCL, plain formula": PlainALCL,
     "Barron": BarronLoss,
@@ -98,6 +111,20 @@ def interleaved(
         for name, timer in timers.items():
             blocks[name].append(timer.timeit(number[name]).median * 1e3)
     return {name: statistics.median(times) for name, times in blocks.items()}
+
+
+def interval_of_ratio(
+    calls: Mapping[str, Callable[[], Any]], rounds: int
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """As `interleaved`, one call a block; and {name: {"low", "high"}} of an exact 95 % interval for the median of its
+    ratios to `BASE`, block by block."""
+    blocks: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, time in interleaved(calls, rounds=1, seconds=0).items():
+            blocks[name].append(time)
+    ratios = {name: np.divide(times, blocks[BASE]) for name, times in blocks.items() if name != BASE}
+    found = {name: dict(zip(("low", "high"), median_interval(own), strict=True)) for name, own in ratios.items()}
+    return {name: statistics.median(times) for name, times in blocks.items()}, found
 
 
 def loss_call(criterion: Callable[[Tensor, Tensor], Tensor], shape: Sequence[int]) -> Callable[[], None]:
@@ -229,10 +256,17 @@ def run(quick: bool = False, progress: Callable[[str], None] = print) -> dict[st
     timing = {"rounds": 2, "seconds": 0} if quick else {}
     before, rows = torch.get_num_threads(), []
 
-    def add(what: str, values: Mapping[str, float], unit: str = "ms", **more: Any) -> None:
+    def add(
+        what: str,
+        values: Mapping[str, float],
+        unit: str = "ms",
+        intervals: Mapping[str, Mapping[str, float]] | None = None,
+        **more: Any,
+    ) -> None:
         for name, value in values.items():
             ratio = value / values[BASE] if values.get(BASE) else None
             rows.append({"what": what, "loss": name, **more, "value": value, "unit": unit, "ratio": ratio})
+            rows[-1] |= (intervals or {}).get(name, {})
         progress(f"{what} {more}: " + ", ".join(f"{name} {value:.4g} {unit}" for name, value in values.items()))
 
     try:
@@ -262,7 +296,8 @@ def run(quick: bool = False, progress: Callable[[str], None] = print) -> dict[st
             add("compiled step", interleaved(steps, 1, **timing), threads=1)
         examples = 64 if quick else 10_000
         epochs = {name: epoch_call(PEERS[name], network, examples) for name in (BASE, OURS)}
-        add("epoch", interleaved(epochs, 1, rounds=3, seconds=0), threads=1)
+        times, intervals = interval_of_ratio(epochs, rounds=6 if quick else 11)
+        add("epoch", times, intervals=intervals, threads=1)
         for exponent in range(3, 5) if quick else range(4, 9):
             calls = {name: loss_call(PEERS[name](), (10**exponent,)) for name in (BASE, OURS)}
             times = interleaved(calls, 1, **(timing if exponent < 7 else {"rounds": 3, "seconds": 0}))

@@ -10,7 +10,6 @@ A computed part stands between `<!-- name:begin -->` and `<!-- name:end -->`; no
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -32,7 +31,7 @@ from ..experiments.protocol import BENCHMARK, EMBEDDED, study_store
 from ..noise import LEVELS
 from .bench import summary
 from .choices import choices_markdown
-from .claims import claims_ledger, ledger_markdown, theorem_index
+from .claims import claims_ledger, ledger_markdown, load_bench, theorem_index
 from .figures import LABELS
 from .reading import reading
 
@@ -79,8 +78,8 @@ def blocks(root: Path = ROOT) -> dict[str, str]:
     folder = root / "paper_figures" / "records"
     records = [record for name in (*EMBEDDED, *BENCHMARK) for record in study_store(folder, name).read()]
     frame = benchmark_frame(records)
-    ledger = claims_ledger(records, theorem_index(root / "notebooks"))
-    speed = folder / "bench.json"
+    bench = load_bench(folder)
+    ledger = claims_ledger(records, theorem_index(root / "notebooks"), bench=bench)
     return {
         "headline": "\n".join([headline(frame), one_setting(single_settings(records)), repaired(frame), others(frame)]),
         "verdict": verdict(ledger),
@@ -88,7 +87,7 @@ def blocks(root: Path = ROOT) -> dict[str, str]:
         "claims": ledger_markdown(ledger),
         "studies": studies(root / "paper_figures"),
         "neighbours": neighbours(root / "paper_figures"),
-        "speed": costs(json.loads(speed.read_text("utf-8"))) if speed.is_file() else "Not measured yet: `make bench`.",
+        "speed": costs(bench) if bench else "Not measured yet: `make bench`.",
         "choices": choices_markdown(folder="notebooks"),
     }
 

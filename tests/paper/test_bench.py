@@ -117,6 +117,29 @@ def test_calls_take_turns_so_that_a_machine_that_slows_down_does_not_favour_one(
     assert Timer.now > 0.5
 
 
+def test_a_ratio_has_an_exact_interval_over_blocks_that_took_turns(monkeypatch):
+    monkeypatch.setattr(bench, "Timer", Timer)
+    monkeypatch.setattr(Timer, "now", 0.0)
+    slower = iter([2.0, 3.0, 5.0, 2.5, 4.0, 3.5, 9.0])
+
+    def base():
+        Timer.now += 0.01
+
+    def ours():
+        Timer.now += 0.01 * next(slower)
+
+    times, intervals = bench.interval_of_ratio({bench.BASE: base, bench.OURS: ours}, rounds=7)
+    assert times == pytest.approx({bench.BASE: 10, bench.OURS: 35})
+    assert intervals == {bench.OURS: pytest.approx({"low": 2.0, "high": 9.0})}  # 7: the extremes, 98.4 %
+
+
+def test_torchs_gaussian_learns_its_variance():
+    loss, e = bench.TorchGaussian(), torch.linspace(-3, 3, 40)
+    assert loss(e, torch.zeros(40)).item() == pytest.approx(0.5 * e.square().mean().item())  # variance 1
+    (slope,) = torch.autograd.grad(loss(e, torch.zeros(40)), loss.log_variance)
+    assert slope.item() == pytest.approx(0.5 * (1 - e.square().mean().item()))
+
+
 def test_the_plain_formula_is_the_same_loss():
     plain, ours = bench.PlainALCL(), ALCLoss()
     with torch.no_grad():

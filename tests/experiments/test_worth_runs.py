@@ -1,0 +1,88 @@
+"""What is declared of what learning is worth; a start from the data."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from alcl.experiments import multiverse, reconstruction, sensor_runs, worth_runs
+from alcl.experiments.multiverse import multiverse_store
+from alcl.experiments.reconstruction import Run, method_run, run
+from alcl.experiments.worth_runs import FACTORS, PARTS, START_SEEDS, scaled
+
+CHOSEN = {method: candidates[0] for method, candidates in sensor_runs.CANDIDATES.items()}
+
+
+def test_ceiling_covers_the_headline_at_high_and_extreme():
+    runs = [run for _, run in worth_runs.ceiling()]
+    assert len({run.digest for run in runs}) == len(runs) == 2 * 4 * 2 * 5
+    assert {run.measures for run in runs} == {"all"}
+
+
+def test_starts_cover_the_factors_and_share_noise_and_network():
+    records = multiverse_store(Path(__file__).parents[2] / "paper_figures/records", "mnist").read()
+    named = worth_runs.start(records, CHOSEN)
+    assert len({run.digest for _, run in named}) == len(named)
+    assert {run.seed for _, run in named} == set(START_SEEDS)
+    assert {(run.dataset, run.sensor, run.level) for _, run in named} == {("mnist", "clipped", "high")}
+    for factor in FACTORS:
+        betas = [dict(run.options)["beta"] for name, run in named if name == f"alcl, x {factor:.3g}"]
+        assert betas == [pytest.approx(0.5 * factor)] * len(START_SEEDS)
+    as_given = [run.digest for name, run in named if name == "gcl, x 1"]
+    setting = multiverse.setting_of("one", records, worth_runs.STARTED)
+    assert as_given == [worth_runs.STARTED.gcl(setting, seed).digest for seed in START_SEEDS]
+
+
+def test_scaled_changes_scales_and_the_floors_of_learned_ones():
+    options = {"alpha": 2.0, "beta": 0.5, "learn": ("alpha", "beta")}
+    assert scaled(options, 1e-3) == {**options, "beta": 5e-4, "beta_min": pytest.approx(5e-7)}
+    assert scaled({**options, "learn": ()}, 10.0) == {**options, "learn": (), "beta": 5.0}
+    assert scaled({"delta": 0.1}, 10.0) == {"delta": 1.0}
+    assert scaled({"dof": 3.0, "scale": 0.5}, 2.0) == {"dof": 3.0, "scale": 1.0, "scale_min": 1e-3}
+
+
+def test_parts_that_rest_on_other_records_say_so(tmp_path):
+    for part in ("ssim", "start", "drift"):
+        with pytest.raises(LookupError, match="not recorded"):
+            worth_runs.part_runs(part, tmp_path)
+    with pytest.raises(ValueError, match=f"parts must be one of {', '.join(PARTS)}"):
+        worth_runs.part_runs("finish", tmp_path)
+
+
+def test_a_start_from_the_data_is_from_residuals_of_the_untrained_network():
+    options = {"alpha": 2.0, "learn": ("alpha", "beta")}
+    config = Run("digits", "high", loss="alcl", options=options, start="data", epochs=1)
+    _, _, history, task = reconstruction.train(config)
+    seed = reconstruction.stream(0, "initialisation")
+    model = reconstruction.make_model(config.model, task.train_inputs.shape[1:], config.hidden, config.code, seed)
+    with torch.no_grad():
+        residual = (model(task.train_inputs[:1000]) - task.train_targets[:1000]).abs()
+    assert history.parameters["beta"][0] == pytest.approx(residual.median().item(), rel=1e-3)  # Cauchy's own median
+    assert config.digest != Run("digits", "high", loss="alcl", options=options, epochs=1).digest
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"start": "guess"}, "start must be one of given, data"),
+        ({"start": "data", "options": {"beta": 0.5}}, "beta is what start='data' finds"),
+        ({"start": "data", "loss": "huber"}, "has no from_residuals"),
+    ],
+)
+def test_a_start_that_cannot_be_is_named(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Run("digits", "high", **fields)
+
+
+def test_a_run_takes_the_noise_from_its_level_and_sensor():
+    config = method_run("known_noise", "digits", "high", sensor="clipped", epochs=1)
+    assert run(config)["method"] == "known_noise"
+    with pytest.raises(ValueError, match="takes none"):
+        Run("digits", "high", loss="known_noise", options={"scale": 1.0})
+    with pytest.raises(ValueError, match="level must be mixed noise"):
+        Run("digits", "none", loss="known_noise")
+
+
+def test_gray_levels_are_among_the_factors():
+    assert any(math.isclose(factor, 1 / 255) for factor in FACTORS)
