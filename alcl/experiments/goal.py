@@ -27,7 +27,7 @@ from .multiverse import FEW, HEADLINE_SENSORS, REFERENCE, SEEDS, SETS, Condition
 from .specification import CONDITION, OWN_ORACLE, observations
 from .worth_runs import oracle_ssim
 
-__all__ = ["BOUNDS", "LEVELS", "MEASURES", "beside", "goal", "observed", "summary"]
+__all__ = ["BOUNDS", "LEVELS", "MEASURES", "against_oracle", "beside", "goal", "observed", "summary"]
 
 LEVELS = ("high", "extreme")
 #: Measure -> the factor to its usual unit: dB, SSIM, points.
@@ -111,6 +111,18 @@ def goal(frame: pd.DataFrame) -> pd.DataFrame:
                     key = (condition.sensor, condition.level, condition.dataset, method, rival, measure)
                     rows.append((*key, *row, _verdict(*row[2:], bound, strict=rival == "l1")))
     return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def against_oracle(frame: pd.DataFrame) -> pd.DataFrame:
+    """As `goal`, without verdicts: the sensor's losses, ALCL and L1 against GCL tuned for the measure by its oracle."""
+    rows = []
+    for condition in conditions():
+        part = _condition(frame, condition)
+        for method, sensors in {**sensor_runs.SENSORS, **dict.fromkeys(("alcl", "l1"), HEADLINE_SENSORS)}.items():
+            for measure in MEASURES if condition.sensor in sensors else ():
+                key = (condition.sensor, condition.level, condition.dataset, method, "gcl", measure)
+                rows.append((*key, *_compare(part, method, f"gcl:{OWN_ORACLE[measure]}", measure)))
+    return pd.DataFrame(rows, columns=_COLUMNS[:-1])
 
 
 def beside(frame: pd.DataFrame) -> pd.DataFrame:
