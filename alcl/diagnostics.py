@@ -400,8 +400,8 @@ def _draw_density(ax, found: Diagnosis, colour: str, gray: str) -> None:
     values = [p.flatten() for p in torch.broadcast_tensors(*found.parameters.values())]
     grid = torch.linspace(-reach, reach, 801, dtype=torch.float64)
     if bool((values[0] * values[2] > 1).all()):
-        law = GeneralizedT(*(v[:, None] for v in values), validate_args=False)
-        ax.plot(grid, law.log_prob(grid).exp().mean(0), color=colour, linewidth=2.0)
+        fitted = GeneralizedT(*(v[:, None] for v in values), validate_args=False)
+        ax.plot(grid, fitted.log_prob(grid).exp().mean(0), color=colour, linewidth=2.0)
     if found.refitted is not None:
         ax.plot(grid, found.refitted.log_prob(grid).exp(), color=gray, linestyle="--")
     ax.set(xlabel=f"residual\n({outside:.0%} lie outside)", ylabel="density", title="Density")

@@ -41,9 +41,9 @@ from torch.distributions import StudentT
 
 from alcl import ALCLoss, GeneralizedT, comparators, losses
 from alcl.experiments.datasets import load_dataset
+from alcl.experiments.levels import LEVELS
 from alcl.functional import alcl_loss, log_correntropy
 from alcl.influence import Influence, location_estimate, peak, psi, tuning_constant
-from alcl.noise import LEVELS
 from alcl.paper import figures
 from alcl.paper.notebook import begin
 

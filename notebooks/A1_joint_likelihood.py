@@ -1212,7 +1212,7 @@ assert ratio[400] < min(0.02, ratio[50] / 4)
 
 # %% tags=["nbval-check-output"]
 from alcl.experiments.datasets import load_dataset
-from alcl.noise import LEVELS, clamp_for_network
+from alcl.experiments.levels import LEVELS, clamp_for_network
 
 clean_pixels = load_dataset("digits").x_train.double().flatten()
 for level in ("low", "high"):
