@@ -181,9 +181,9 @@ assert worst < 1e-6
 # ## 2 · Every distribution against its reference
 #
 # Beside the mixed noise of the experiment there are the distributions that the literature on robust learning uses:
-# Student-t (`alcl.noise`), alpha-stable, Laplace, and Tukey's contaminated Gaussian (`alcl.experiments.levels`). Each is
-# compared with scipy's distribution function by the Kolmogorov-Smirnov test. For mixed noise at a pixel $x$ the reference is a mixture of
-# three shifted Student-t distributions:
+# Student-t (`alcl.noise`), alpha-stable, Laplace and Tukey's contaminated Gaussian (`alcl.experiments.levels`). Each is
+# compared with scipy's distribution function by the Kolmogorov-Smirnov test. For mixed noise at a pixel $x$ the
+# reference is a mixture of three shifted Student-t distributions:
 #
 # $$ P(y \le a) = (1 - p)\, F_\nu\bigl(\tfrac{a - x}{s}\bigr) + \tfrac p2 F_\nu\bigl(\tfrac{a}{s}\bigr)
 # {} + \tfrac p2 F_\nu\bigl(\tfrac{a - 1}{s}\bigr). $$

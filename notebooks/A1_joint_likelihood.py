@@ -54,10 +54,11 @@ from scipy import integrate, optimize, special, stats
 from torch import nn
 
 from alcl import ALCLoss, GeneralizedT, alcl_loss
-from alcl.influence import Influence, curvature, lipschitz, peak, weak_convexity
+from alcl.influence import Influence, curvature, peak
 from alcl.losses import HuberLoss, L1Loss
 from alcl.paper import figures
 from alcl.paper.notebook import begin
+from alcl.paper.smoothness import lipschitz, weak_convexity
 
 save = begin("A1_joint_likelihood", ["seed", "samples", "replications", "positions"], dtype=torch.float64)
 

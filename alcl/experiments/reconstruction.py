@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..catalogue import LOSSES, OwnLoss, carrying, follow, make_loss
+from ..catalogue import LOSSES, OwnLoss, follow, make_loss
 from . import baselines, datasets, evaluation, levels, readings, sweeps
 from .configs import Config, canonical_options, environment, one_of, stream_seed, whole
 from .datasets import DATASETS, Dataset, dataset_name, dataset_spec, is_own, load_dataset, split_validation
 from .models import MODELS, make_model
+from .own_losses import carrying
 from .records import RecordStore
 from .training import SCHEDULES, History, fit
 
