@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from . import batch_scaled, censored, comparators, contaminated, losses
+from . import barron, batch_scaled, censored, comparators, contaminated, losses
 from .base import ResidualLoss
 
 Loss = TypeVar("Loss")
@@ -34,7 +34,7 @@ LOSSES: dict[str, Callable[..., ResidualLoss]] = {
     "huber_mad": batch_scaled.HuberMADLoss,
     "welsch_mad": batch_scaled.WelschMADLoss,
     "student_t": comparators.StudentTLoss,
-    "barron": comparators.BarronLoss,
+    "barron": barron.BarronLoss,
     "alcl": losses.ALCLoss,
     "gaussian": comparators.GaussianNLLLoss,
     "generalized_cauchy": comparators.GeneralizedCauchyLoss,

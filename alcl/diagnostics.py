@@ -307,9 +307,7 @@ def _some(x: Tensor, most: int) -> Tensor:
 
 def _distance(probabilities: np.ndarray) -> float:
     """Kolmogorov's distance of numbers from the uniform distribution on [0, 1]."""
-    ordered, n = np.sort(probabilities), len(probabilities)
-    steps = np.arange(n + 1) / n
-    return float(max((steps[1:] - ordered).max(), (ordered - steps[:-1]).max()))
+    return float(stats.kstest(probabilities, "uniform", method="asymp").statistic)
 
 
 def _refit(
