@@ -1,5 +1,5 @@
-"""The comparators with the one loss interface: Student-t, Barron's adaptive loss, generalized Cauchy, Gaussian with
-learned scale, pseudo-Huber fixed and scheduled, the logarithmic-in-name losses LMLS and LLAD, and log-cosh.
+"""The comparators with the one loss interface: Student-t, generalized Cauchy, Gaussian with learned scale, pseudo-Huber
+fixed and scheduled, the logarithmic-in-name losses LMLS and LLAD, and log-cosh. Barron's loss is `alcl.barron`.
 
 Each is a `ResidualLoss`, so `alcl.influence` measures it as any other, and `alcl.catalogue.make_loss` makes it by name.
 """
@@ -15,13 +15,12 @@ from torch import Tensor
 
 from . import _kernels as kernels
 from ._pointwise import pointwise
-from .barron import BarronLoss, barron_log_partition, barron_rho
+from .barron import BarronLoss, barron_log_partition, barron_rho  # noqa: F401  (they are reached from here, too)
 from .base import ResidualLoss, _check_learn, _in_numbers, _Likelihood, _positive
 from .distributions import log_normalizer
 from .functional import log_correntropy
 
 __all__ = [
-    "BarronLoss",
     "GaussianNLLLoss",
     "GeneralizedCauchyLoss",
     "LMLSLoss",
@@ -29,8 +28,6 @@ __all__ = [
     "PseudoHuberLoss",
     "ScheduledPseudoHuberLoss",
     "StudentTLoss",
-    "barron_log_partition",
-    "barron_rho",
 ]
 
 
