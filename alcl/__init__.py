@@ -19,10 +19,11 @@ from . import (
     losses,
     noise,
 )
+from .barron import BarronLoss
 from .base import AdaptiveLoss, ResidualLoss
 from .catalogue import make_loss, register_loss
 from .censored import CensoredALCLoss, TobitLoss
-from .comparators import BarronLoss, StudentTLoss
+from .comparators import StudentTLoss
 from .contaminated import ContaminatedALCLoss, ContaminatedT
 from .diagnostics import diagnose
 from .distributions import GeneralizedT

@@ -200,7 +200,7 @@ class _Pass(NamedTuple):
         e, size, shape = of_each[0], self.buffers.shape[1], columns[0].shape
         first = next((d for d, n in enumerate(shape) if n > 1), e.ndim)
         width = math.prod(e.shape[first:])
-        most = max(1, size // min(e.numel() // width, 8))  # so that rows can share their logarithms
+        most = max(1, size // min(e.numel() // width, 8))  # so that sums run over several rows
         longest = next((d for d, n in enumerate(e.shape) if n > 1), 0)
         if width == 1 and len(of_each) == 1 and e.numel() <= size:
             self._one(e, *columns)

@@ -7,7 +7,7 @@ import math
 import sys
 import warnings
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -181,6 +181,7 @@ class AdaptiveLoss(ResidualLoss):
     """
 
     parameter_shape = torch.Size()
+    _shown: Sequence[str] = ()  # what the printed form tells of
 
     def __new__(cls, *args: Any, **options: Any) -> AdaptiveLoss:
         self = super().__new__(cls)
@@ -379,9 +380,6 @@ class AdaptiveLoss(ResidualLoss):
                 )
         return None
 
-    def _shown(self) -> Sequence[str]:
-        return ()
-
     def extra_repr(self) -> str:
         def show(value: Tensor) -> str:
             if value.is_meta:
@@ -390,8 +388,34 @@ class AdaptiveLoss(ResidualLoss):
 
         learned = [name.removeprefix("raw_") for name, _ in self.named_parameters()]
         with torch.no_grad():
-            values = ", ".join(f"{name}={show(getattr(self, name))}" for name in self._shown())
+            values = ", ".join(f"{name}={show(getattr(self, name))}" for name in self._shown)
         return f"{values}, learn={tuple(learned)}, reduction={self.reduction!r}"
+
+
+class _Likelihood(AdaptiveLoss):
+    """A negative log-likelihood with positive parameters, each learned above its floor (`<name>_min`) or fixed."""
+
+    scale_min: float
+
+    def _set(
+        self,
+        values: Mapping[str, float | Tensor],
+        floors: Mapping[str, float],
+        learn: Sequence[str],
+        parameter_shape: Sequence[int],
+    ) -> None:
+        self.parameter_shape = _check_parameter_shape(parameter_shape)
+        for name, value in values.items():
+            value, floor = _parameter(name, value, self.parameter_shape), _positive(f"{name}_min", floors[name])
+            if name in learn and bool((value <= floor).any()):
+                raise ValueError(f"{name} must exceed {name}_min={floor:g} when it is learned; got {_brief(value)}")
+            setattr(self, f"{name}_min", floor)
+            self._store(name, value, floor if name in learn else None)
+
+    @property
+    def scale(self) -> Tensor:
+        """Current scale in the units of the residual, `parameter_shape`."""
+        return self._value("scale", self.scale_min)
 
 
 #: What lies behind an adaptive loss's warnings: whether it was called, backward passes, the parameters' values at the

@@ -6,26 +6,21 @@ A loss of one's own becomes one of them by one call:
     register_loss("smooth_l1", torch.nn.SmoothL1Loss, {"beta": 0.1}, label="smooth L1")
 
 From then on `make_loss("smooth_l1", beta=0.3)` makes it, `alcl.experiments` has a method of that name with these
-options, and `alcl.paper.figures` draws it, in grey if no colour is given. Sweeps tell their worker processes: a loss
-that is defined in a notebook or script goes along whole, one of a module is imported there by name. `load_losses` makes
-the calls that a file of one's own holds, for command lines and papermill.
+options, and `alcl.paper.figures` draws it, in grey if no colour is given. `alcl.experiments.own_losses` brings it from
+a file, and to the worker processes of a sweep.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib
 import inspect
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import nn
 
-from . import batch_scaled, censored, comparators, contaminated, losses
+from . import barron, batch_scaled, censored, comparators, contaminated, losses
 from .base import ResidualLoss
 
 Loss = TypeVar("Loss")
@@ -39,7 +34,7 @@ LOSSES: dict[str, Callable[..., ResidualLoss]] = {
     "huber_mad": batch_scaled.HuberMADLoss,
     "welsch_mad": batch_scaled.WelschMADLoss,
     "student_t": comparators.StudentTLoss,
-    "barron": comparators.BarronLoss,
+    "barron": barron.BarronLoss,
     "alcl": losses.ALCLoss,
     "gaussian": comparators.GaussianNLLLoss,
     "generalized_cauchy": comparators.GeneralizedCauchyLoss,
@@ -71,7 +66,6 @@ class OwnLoss:
 #: The losses that were registered, in their order.
 OWN: dict[str, OwnLoss] = {}
 _followers: list[Callable[[OwnLoss], None]] = []
-_loaded: set[str] = set()
 #: Names that mean something else where methods are chosen; those that begin with "alcl" are also this package's.
 _RESERVED = ("all", "clean", "gcl_kept", "gcl_public", "noisy_images", "other", "pca", "untrained")
 
@@ -143,58 +137,6 @@ def follow(follower: Callable[[OwnLoss], None]) -> Callable[[OwnLoss], None]:
     for loss in OWN.values():
         follower(loss)
     return follower
-
-
-def carrying(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` with the losses that are registered now, which it registers in the process where it is called.
-
-    >>> register_loss("smooth_l1", nn.SmoothL1Loss)
-    >>> carrying(make_loss)("smooth_l1")
-    SmoothL1Loss()
-    """
-    return functools.partial(_call_with, tuple(OWN.values()), function) if OWN else function
-
-
-def _call_with(own: tuple[OwnLoss, ...], function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    for loss in own:
-        _announce(loss)
-    return function(*arguments, **options)
-
-
-def load_losses(where: str | Path) -> list[str]:
-    """Import a Python file (by its path, ending in .py) or module (by its name) that calls `register_loss`.
-
-    The file's folder goes to the front of `sys.path`, so that worker processes on this machine find it too; on a
-    cluster it must be importable. Returns the names of all losses of one's own.
-
-    Raises:
-        ValueError: there is no such file or module, or it registers nothing.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder) / "my_losses.py"
-    ...     _ = path.write_text("import alcl, torch; alcl.register_loss('mine', torch.nn.SmoothL1Loss)")
-    ...     load_losses(path)
-    ['mine']
-    """
-    before, name, path = dict(OWN), str(where), None
-    if name.endswith(".py"):
-        path = Path(name).expanduser().resolve()
-        if not path.is_file():
-            raise ValueError(f"losses: there is no file {path}")
-        name = path.stem
-        if str(path.parent) not in sys.path:
-            sys.path.insert(0, str(path.parent))
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise ValueError(f"losses: cannot import {name!r} ({error})") from error
-    if path is not None and path != Path(module.__file__ or "").resolve():
-        raise ValueError(f"losses: another module is called {name!r} ({module.__file__}); give {path} another name")
-    if before == OWN and name not in _loaded:
-        raise ValueError(f"losses: {where} registers no loss; it must call alcl.catalogue.register_loss")
-    _loaded.add(name)
-    return list(OWN)
 
 
 def make_loss(name: str, **options) -> ResidualLoss:

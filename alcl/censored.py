@@ -21,6 +21,7 @@ from .base import _check_learn, _positive
 from .comparators import GaussianNLLLoss
 from .contaminated import ContaminatedALCLoss
 from .functional import _arguments, _finish, _pair
+from .losses import ALCLoss
 
 __all__ = ["CensoredALCLoss", "TobitLoss"]
 
@@ -92,6 +93,8 @@ class CensoredALCLoss(ContaminatedALCLoss):
             alpha_min, beta_min, reduction, nonfinite, alpha_max,
         )  # fmt: skip
         self.limits, self.atom = (lower, upper), float(atom)
+        if self._uncontaminated:
+            self._shown = ALCLoss._shown
 
     @classmethod
     def _from_sizes(cls, size: Tensor) -> dict[str, float]:
@@ -137,9 +140,6 @@ class CensoredALCLoss(ContaminatedALCLoss):
         fixed = "raw_alpha" not in self._parameters and "raw_kappa" not in self._parameters
         cauchy = fixed and self._buffers["fixed_alpha"].item() == 2 and self._buffers["fixed_kappa"].item() == 1
         return {"atom": self.atom, "limits": self.limits, "cauchy": cauchy}
-
-    def _shown(self) -> Sequence[str]:
-        return ("alpha", "beta", "kappa") if self._uncontaminated else super()._shown()
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, limits={_shown_limits(self.limits)}"

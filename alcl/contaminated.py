@@ -54,6 +54,7 @@ class ContaminatedALCLoss(ALCLoss):
         ValueError: naming the argument and its legal values; from `forward`, residuals that are inf or NaN.
     """
 
+    _shown = ("alpha", "beta", "kappa", "eps")
     bounded = True
 
     def __init__(
@@ -73,17 +74,9 @@ class ContaminatedALCLoss(ALCLoss):
     ):
         learn = _check_learn(learn, ("alpha", "beta", "kappa", "eps"))
         super().__init__(
-            alpha,
-            beta,
-            kappa,
-            learn=[name for name in learn if name != "eps"],
-            parameter_shape=parameter_shape,
-            alpha_min=alpha_min,
-            beta_min=beta_min,
-            reduction=reduction,
-            nonfinite=nonfinite,
-            alpha_max=alpha_max,
-        )
+            alpha, beta, kappa, [name for name in learn if name != "eps"], parameter_shape, alpha_min, beta_min,
+            reduction, True, nonfinite, alpha_max,
+        )  # fmt: skip
         self.density = _positive("density", density)
         self._store_eps(eps, "eps" in learn)
 
@@ -184,9 +177,6 @@ class ContaminatedALCLoss(ALCLoss):
 
     def _at_limits(self) -> dict[str, Any]:
         return {}
-
-    def _shown(self) -> Sequence[str]:
-        return ("alpha", "beta", "kappa", "eps")
 
 
 def _comfortable(core: kernels.Setting, eps: float, density: float, mixed: bool) -> bool:

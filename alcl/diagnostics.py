@@ -307,9 +307,7 @@ def _some(x: Tensor, most: int) -> Tensor:
 
 def _distance(probabilities: np.ndarray) -> float:
     """Kolmogorov's distance of numbers from the uniform distribution on [0, 1]."""
-    ordered, n = np.sort(probabilities), len(probabilities)
-    steps = np.arange(n + 1) / n
-    return float(max((steps[1:] - ordered).max(), (ordered - steps[:-1]).max()))
+    return float(stats.kstest(probabilities, "uniform", method="asymp").statistic)
 
 
 def _refit(
@@ -400,8 +398,8 @@ def _draw_density(ax, found: Diagnosis, colour: str, gray: str) -> None:
     values = [p.flatten() for p in torch.broadcast_tensors(*found.parameters.values())]
     grid = torch.linspace(-reach, reach, 801, dtype=torch.float64)
     if bool((values[0] * values[2] > 1).all()):
-        law = GeneralizedT(*(v[:, None] for v in values), validate_args=False)
-        ax.plot(grid, law.log_prob(grid).exp().mean(0), color=colour, linewidth=2.0)
+        fitted = GeneralizedT(*(v[:, None] for v in values), validate_args=False)
+        ax.plot(grid, fitted.log_prob(grid).exp().mean(0), color=colour, linewidth=2.0)
     if found.refitted is not None:
         ax.plot(grid, found.refitted.log_prob(grid).exp(), color=gray, linestyle="--")
     ax.set(xlabel=f"residual\n({outside:.0%} lie outside)", ylabel="density", title="Density")

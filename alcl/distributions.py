@@ -5,7 +5,7 @@ With residual ``e``, shape ``alpha``, scale ``beta`` and tail weight ``kappa``,
     p(e) = (1 + |e/beta|^alpha)^(-kappa) / Z,    Z = (2 beta / alpha) B(1/alpha, kappa - 1/alpha),
 
 which is a density exactly when ``kappa * alpha > 1``. Everything else in this module follows from one fact
-(appendix A2, Theorem L7): ``v = |u|^alpha / (1 + |u|^alpha)``, with ``u = e / beta``, has the Beta(a, b) law,
+(appendix A2, Theorem L7): ``v = |u|^alpha / (1 + |u|^alpha)``, with ``u = e / beta``, is distributed as Beta(a, b),
 
     a = 1/alpha,    b = kappa - 1/alpha,    a + b = kappa.
 
@@ -104,7 +104,7 @@ class GeneralizedT(Distribution):
 
     @property
     def _beta_parameters(self) -> tuple[Tensor, Tensor]:
-        """``a = 1/alpha`` and ``b = kappa - 1/alpha``, the law of ``v``."""
+        """``a = 1/alpha`` and ``b = kappa - 1/alpha``, of the distribution of ``v``."""
         return 1 / self.alpha, self.tail_index / self.alpha
 
     def _sample(self, value: Tensor) -> Tensor:

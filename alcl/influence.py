@@ -5,11 +5,9 @@ function of the location M-estimator (Hampel; notebook 02, Theorem I4): the effe
 From it follow the bound on that effect (gross-error sensitivity), the weight a residual gets in iteratively reweighted
 least squares, and the asymptotic efficiency, which is the price of the bound.
 
-- `psi`, `weight`, `curvature`, `peak`, `lipschitz`, `weak_convexity`: closed forms for
-  rho(e) = kappa log(1 + |e/beta|^alpha).
+- `psi`, `weight`, `curvature`, `peak`: closed forms for rho(e) = kappa log(1 + |e/beta|^alpha).
 - `Influence(loss)`: the same quantities, and those that depend on a distribution, for any `ResidualLoss`, by autograd
   and quadrature, so that all methods are measured with one ruler.
-- `tuning_constant`, `location_estimate`: the scale that buys a wanted efficiency, and the M-estimate itself.
 
 Everything here analyses; nothing trains. Computations run in float64 on the CPU.
 """
@@ -24,7 +22,7 @@ from typing import NamedTuple
 import torch
 from scipy.optimize import brentq, minimize_scalar
 from torch import Tensor
-from torch.distributions import Distribution, Normal
+from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from .base import ResidualLoss
@@ -114,63 +112,6 @@ def peak(alpha: Tensor | float, beta: Tensor | float, kappa: Tensor | float = 1.
     return location, torch.where(alpha < 1, torch.inf, value)
 
 
-def lipschitz(alpha: Tensor | float, beta: Tensor | float, kappa: Tensor | float = 1.0) -> Tensor:
-    """sup |psi'|, the Lipschitz constant of the gradient (Theorem I7).
-
-    inf for alpha < 2, where psi rises vertically at 0 (or jumps); 2 kappa / beta^2 at alpha = 2. For alpha >= 2 the
-    extrema of psi' lie where w = |u|^alpha solves 2 w^2 - (alpha - 1)(alpha + 4) w + (alpha - 1)(alpha - 2) = 0; the
-    smaller root is the steepest rise, the larger the steepest fall.
-
-    Returns:
-        Tensor of the broadcast shape, in units of 1/beta^2.
-
-    Raises:
-        ValueError: a parameter that is not positive and finite.
-
-    >>> lipschitz(2.0, 0.5).item(), lipschitz(1.5, 0.5).item()
-    (8.0, inf)
-    """
-    _, alpha, beta, kappa = _prepare(None, alpha, beta, kappa)
-    a = alpha.clamp(min=2)
-    steepest_fall = _steepest_fall(a)
-    smaller = (a - 1) * (a - 2) / 2 / steepest_fall  # by the product of the roots: no cancellation as alpha -> 2
-    value = kappa * a / beta.square() * torch.maximum(_slope(smaller, a), -_slope(steepest_fall, a))
-    return torch.where(alpha < 2, torch.inf, value)
-
-
-def weak_convexity(alpha: Tensor | float, beta: Tensor | float, kappa: Tensor | float = 1.0) -> Tensor:
-    """sup(-psi'), the least c for which rho(e) + c e^2 / 2 is convex (Theorem J8).
-
-    Finite exactly for alpha >= 1, where `lipschitz` may not be: the theory of descent on weakly convex functions covers
-    the shapes between 1 and 2 as well. It is kappa / beta^2 at alpha = 1, at most that up to alpha = 4.74, least
-    (0.21 kappa / beta^2) at alpha = 1.51, and kappa / (4 beta^2) at alpha = 2.
-
-    Returns:
-        Tensor of the broadcast shape, in units of 1/beta^2; inf for alpha < 1.
-
-    Raises:
-        ValueError: a parameter that is not positive and finite.
-
-    >>> weak_convexity(2.0, 0.5).item(), weak_convexity(1.0, 0.5).item()
-    (1.0, 4.0)
-    """
-    _, alpha, beta, kappa = _prepare(None, alpha, beta, kappa)
-    a = torch.where(alpha > 1, alpha, 2.0)
-    value = torch.where(alpha > 1, -a * _slope(_steepest_fall(a), a), torch.ones_like(alpha))
-    return torch.where(alpha < 1, torch.inf, kappa / beta.square() * value)
-
-
-def _slope(w: Tensor, alpha: Tensor) -> Tensor:
-    """beta^2 psi' / (kappa alpha) where |e/beta|^alpha = w."""
-    return w.pow(1 - 2 / alpha) * (alpha - 1 - w) / (1 + w).square()
-
-
-def _steepest_fall(alpha: Tensor) -> Tensor:
-    """w = |u|^alpha where psi' is least, for alpha > 1: the larger root of the quadratic in `lipschitz`."""
-    half, product = (alpha - 1) * (alpha + 4) / 2, (alpha - 1) * (alpha - 2) / 2
-    return half / 2 + (half.square() / 4 - product).clamp(min=0).sqrt()
-
-
 # --- one ruler for every loss ---------------------------------------------------------------------------------------
 
 # Residuals between which a loss is examined. Scales of losses and distributions between 1e-6 and 1e6 fit well inside.
@@ -231,7 +172,7 @@ class Influence:
     >>> found = Influence(ALCLoss(alpha=3.0))
     >>> round(found.supremum().value, 4), found.redescends()
     (1.5874, True)
-    >>> round(Influence(L1Loss()).asymptotic_efficiency(Normal(0.0, 1.0)), 4)
+    >>> round(Influence(L1Loss()).asymptotic_efficiency(torch.distributions.Normal(0.0, 1.0)), 4)
     0.6366
     """
 
@@ -410,109 +351,6 @@ class Influence:
         return _Moments(*(_integral_over_log(e, e * density * g) for g in products))
 
 
-def tuning_constant(
-    family: Callable[[float], ResidualLoss], efficiency: float = 0.95, distribution: Distribution | None = None
-) -> float:
-    """Smallest scale at which a family of losses reaches an asymptotic efficiency: the textbooks' tuning constant.
-
-        tuning_constant(lambda delta: HuberLoss(delta))     # 1.345
-        tuning_constant(lambda scale: CauchyLoss(scale))    # 2.385
-
-    Losses tuned to one efficiency at the Gaussian can be compared fairly: each has paid the same for its robustness.
-
-    Args:
-        family: makes the loss from its scale; searched between 0.01 and 1000.
-        efficiency: wanted efficiency, in (0, 1).
-        distribution: where it is wanted; the standard normal if None.
-
-    Raises:
-        ValueError: `efficiency` outside (0, 1), or not reached by the family: the largest one reached is named.
-
-    >>> from alcl import HuberLoss
-    >>> round(tuning_constant(HuberLoss), 3)
-    1.345
-    """
-    if not 0 < efficiency < 1:
-        raise ValueError(f"efficiency must lie in (0, 1); got {efficiency}")
-    distribution = _standard_normal() if distribution is None else distribution
-
-    def excess(log_scale: float) -> float:
-        return Influence(family(math.exp(log_scale))).asymptotic_efficiency(distribution) - efficiency
-
-    low, best = None, -math.inf
-    for high in torch.linspace(math.log(0.01), math.log(1000.0), 24).tolist():
-        value = excess(high)
-        best = max(best, value)
-        if value >= 0:
-            return math.exp(high) if low is None else math.exp(brentq(excess, low, high, xtol=1e-9))
-        low = high
-    raise ValueError(f"efficiency={efficiency:g} is not reached by this family; its largest is {best + efficiency:.4f}")
-
-
-def location_estimate(
-    samples: Tensor, loss: ResidualLoss, start: float | None = None, max_iterations: int = 10_000
-) -> float:
-    """Location M-estimate: a t that minimizes the sum of rho(samples - t).
-
-    Found by over-relaxed iteratively reweighted least squares: each step goes twice as far as the weighted mean with
-    weights psi(e)/e, until one passes the minimum, which Brent's method then finds between the step's ends. A step
-    that does not pass it but raises the sum is halved (Theorem I6 says when that can happen).
-
-    Args:
-        samples: finite values, at least one, any shape.
-        loss: a loss with scalar parameters; its parameters are held fixed.
-        start: where the descent begins. It ends in the minimum of that basin, or at once where the gradient has
-            vanished. If None: the best of up to 256 quantiles of the samples, which in practice gives the global
-            minimum that defines the estimate.
-        max_iterations: a limit on the steps.
-
-    Raises:
-        ValueError: empty or non-finite samples, or a start that is not finite.
-        RuntimeError: not converged after `max_iterations` steps.
-
-    >>> from alcl import CauchyLoss, MSELoss
-    >>> samples = torch.tensor([-0.1, 0.0, 0.1, 1000.0])
-    >>> round(location_estimate(samples, MSELoss()), 3), round(location_estimate(samples, CauchyLoss(0.1)), 3)
-    (250.0, 0.0)
-    """
-    influence = Influence(loss)
-    x = torch.as_tensor(samples).detach().to("cpu", torch.float64).flatten()
-    if x.numel() == 0 or not bool(x.isfinite().all()):
-        raise ValueError("samples must be finite and at least one")
-    if start is not None and not math.isfinite(start):
-        raise ValueError(f"start must be finite; got {start}")
-
-    def objective(t: float) -> float:
-        return float(influence.loss.rho(x - t).sum())
-
-    def pull(t: float) -> float:
-        return float(influence.psi(x - t).sum())
-
-    if start is None:
-        order = torch.linspace(0, x.numel() - 1, min(256, x.numel()), dtype=torch.float64).round().long()
-        candidates = x.sort().values[order].split(max(1, 10**6 // x.numel()))  # at most some 10 MB at a time
-        sums = [influence.loss.rho(x - some[:, None]).sum(1) for some in candidates]
-        start = float(torch.cat(candidates)[torch.cat(sums).argmin()])
-    t, step = float(start), 0.0
-    tiny = 1e-9 * (float((x - t).abs().median()) or float((x - t).abs().max()))
-    for _ in range(max_iterations):
-        # A residual of exactly zero may have infinite weight and would hold the estimate where it is.
-        e = torch.where(x == t, tiny, x - t)
-        w = influence.weight(e)
-        if not 0 < float(w.sum()) < math.inf:
-            return t  # no gradient is left; or all samples are here
-        step = 2 * float((w * e).sum() / w.sum())
-        reach = math.sqrt(float((w * e.square()).sum() / w.sum()))  # size of the residuals that count
-        if abs(step) <= 1e-10 * reach:
-            return t
-        if pull(t + step) * step <= 0:
-            return float(brentq(pull, t, t + step, xtol=1e-12 * reach)) if pull(t) * step > 0 else t
-        while abs(step) > 1e-10 * reach and objective(t + step) > objective(t):
-            step /= 2
-        t += step
-    raise RuntimeError(f"no convergence within max_iterations={max_iterations}; the last step was {abs(step):.2g}")
-
-
 # --- helpers --------------------------------------------------------------------------------------------------------
 
 
@@ -571,10 +409,6 @@ def _refined_maximum(function: Callable[[Tensor], Tensor], e: Tensor, height: Te
     if -found.fun >= float(height[index]):
         return -float(found.fun), math.exp(found.x)
     return float(height[index]), float(e[index])
-
-
-def _standard_normal() -> Normal:
-    return Normal(torch.tensor(0.0, dtype=torch.float64), torch.tensor(1.0, dtype=torch.float64))
 
 
 def _log_density_and_score(distribution: Distribution, e: Tensor) -> tuple[Tensor, Tensor]:

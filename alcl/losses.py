@@ -205,6 +205,7 @@ class ALCLoss(AdaptiveLoss):
     (2.0, 0.5, 1.0)
     """
 
+    _shown = ("alpha", "beta", "kappa")
     bounded = False
 
     def __init__(
@@ -400,9 +401,6 @@ class ALCLoss(AdaptiveLoss):
         chain = {"alpha": (d_alpha, 0.0, follows), "beta": (0.0, d_beta, 0.0), "kappa": (0.0, 0.0, d_kappa)}
         links = [chain[name[4:]] for name in self._parameters if name[4:] in chain]  # a subclass learns more
         return _in_numbers(alpha, beta, kappa, self.normalized, links)
-
-    def _shown(self) -> Sequence[str]:
-        return ("alpha", "beta", "kappa")
 
 
 def optimizer_groups(

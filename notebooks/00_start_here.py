@@ -54,8 +54,8 @@ from torch import nn
 
 from alcl import ALCLoss, GeneralizedT, optimizer_groups
 from alcl.experiments.evaluation import psnr
+from alcl.experiments.levels import LEVELS
 from alcl.losses import L1Loss, MSELoss
-from alcl.noise import LEVELS
 from alcl.paper import figures
 from alcl.paper.notebook import begin
 

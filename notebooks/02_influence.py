@@ -41,9 +41,10 @@ from torch.distributions import StudentT
 
 from alcl import ALCLoss, GeneralizedT, comparators, losses
 from alcl.experiments.datasets import load_dataset
+from alcl.experiments.levels import LEVELS
+from alcl.experiments.location import location_estimate, tuning_constant
 from alcl.functional import alcl_loss, log_correntropy
-from alcl.influence import Influence, location_estimate, peak, psi, tuning_constant
-from alcl.noise import LEVELS
+from alcl.influence import Influence, peak, psi
 from alcl.paper import figures
 from alcl.paper.notebook import begin
 

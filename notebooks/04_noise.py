@@ -43,10 +43,18 @@ import torch
 from scipy import integrate, stats
 from scipy.optimize import brentq
 
-from alcl import noise
 from alcl.distributions import GeneralizedT
 from alcl.experiments.datasets import load_dataset
-from alcl.noise import LEVELS, MixedNoise, StudentTNoise, clamp_for_network, signal_to_noise
+from alcl.experiments.levels import (
+    LEVELS,
+    AlphaStableNoise,
+    ContaminatedGaussianNoise,
+    DriftingNoise,
+    LaplaceNoise,
+    clamp_for_network,
+    signal_to_noise,
+)
+from alcl.noise import MixedNoise, StudentTNoise
 from alcl.paper import noise_figures
 from alcl.paper.figures import headline, image_grid
 from alcl.paper.notebook import begin
@@ -65,9 +73,9 @@ def generator(offset=0):
     return torch.Generator().manual_seed(seed + offset)
 
 
-def draws(law, n=n_samples, pixel=0.0, offset=0):
+def draws(noise, n=n_samples, pixel=0.0, offset=0):
     """n contaminated copies of one pixel, as float64."""
-    return law(torch.full((n,), pixel, dtype=torch.float64), generator(offset)).numpy()
+    return noise(torch.full((n,), pixel, dtype=torch.float64), generator(offset)).numpy()
 
 
 # %% [markdown]
@@ -91,13 +99,13 @@ level_table = pd.DataFrame(
     [
         {
             "level": name,
-            "impulse p": law.impulse,
-            "scale s": law.scale,
-            "dof": law.dof or math.nan,
-            "E|noise|": "exists" if (law.dof or 9) > 1 else "infinite",
-            "E noise^2": "exists" if (law.dof or 9) > 2 else "infinite",
+            "impulse p": noise.impulse,
+            "scale s": noise.scale,
+            "dof": noise.dof or math.nan,
+            "E|noise|": "exists" if (noise.dof or 9) > 1 else "infinite",
+            "E noise^2": "exists" if (noise.dof or 9) > 2 else "infinite",
         }
-        for name, law in LEVELS.items()
+        for name, noise in LEVELS.items()
     ]
 )
 save(level_table, "table04_levels")
@@ -166,19 +174,19 @@ assert worst < 1e-6
 # %% [markdown]
 # ## 2 · Every distribution against its reference
 #
-# `alcl.noise` also has what the literature on robust learning uses: Student-t, alpha-stable, Laplace, and Tukey's
-# contaminated Gaussian. Each is compared with scipy's distribution function by the Kolmogorov-Smirnov test. For mixed
-# noise at a pixel $x$ that is a mixture of three shifted Student-t distributions:
+# Student-t noise is in `alcl.noise`; what else the literature on robust learning uses, alpha-stable, Laplace and
+# Tukey's contaminated Gaussian, in `alcl.experiments.levels`. Each is compared with scipy's distribution function by the
+# Kolmogorov-Smirnov test. For mixed noise at a pixel $x$ that is a mixture of three shifted Student-t distributions:
 #
 # $$ P(y \le a) = (1 - p)\, F_\nu\bigl(\tfrac{a - x}{s}\bigr) + \tfrac p2 F_\nu\bigl(\tfrac{a}{s}\bigr)
 # {} + \tfrac p2 F_\nu\bigl(\tfrac{a - 1}{s}\bigr). $$
 
 
 # %%
-def mixed_cdf(law, pixel):
+def mixed_cdf(noise, pixel):
     def cdf(a):
-        t = stats.t(law.dof, scale=law.scale).cdf
-        return (1 - law.impulse) * t(a - pixel) + law.impulse / 2 * (t(a) + t(a - 1))
+        t = stats.t(noise.dof, scale=noise.scale).cdf
+        return (1 - noise.impulse) * t(a - pixel) + noise.impulse / 2 * (t(a) + t(a - 1))
 
     return cdf
 
@@ -190,19 +198,19 @@ def two_gaussians(e):
 references = {
     "Gaussian": (StudentTNoise(0.1, math.inf), stats.norm(scale=0.1).cdf),
     "Student-t, dof 2.5": (StudentTNoise(0.1, 2.5), stats.t(2.5, scale=0.1).cdf),
-    "Laplace": (noise.LaplaceNoise(0.1), stats.laplace(scale=0.1).cdf),
-    "contaminated Gaussian": (noise.ContaminatedGaussianNoise(0.1, 0.05, 0.5), two_gaussians),
-    "alpha-stable 1 (Cauchy)": (noise.AlphaStableNoise(1.0, 0.1), stats.cauchy(scale=0.1).cdf),
+    "Laplace": (LaplaceNoise(0.1), stats.laplace(scale=0.1).cdf),
+    "contaminated Gaussian": (ContaminatedGaussianNoise(0.1, 0.05, 0.5), two_gaussians),
+    "alpha-stable 1 (Cauchy)": (AlphaStableNoise(1.0, 0.1), stats.cauchy(scale=0.1).cdf),
 }
 
 # %% tags=["nbval-check-output"]
-cases = {name: (law, 0.0, cdf) for name, (law, cdf) in references.items()}
+cases = {name: (noise, 0.0, cdf) for name, (noise, cdf) in references.items()}
 for name in noisy_levels:
     for pixel in (0.0, 0.3):
         cases[f"mixed, {name}, pixel {pixel}"] = (LEVELS[name], pixel, mixed_cdf(LEVELS[name], pixel))
 tests = {
-    name: stats.kstest(draws(law, pixel=pixel, offset=100 + k), cdf)
-    for k, (name, (law, pixel, cdf)) in enumerate(cases.items())
+    name: stats.kstest(draws(noise, pixel=pixel, offset=100 + k), cdf)
+    for k, (name, (noise, pixel, cdf)) in enumerate(cases.items())
 }
 for name, test in tests.items():
     print(f"{name:28s} KS distance {test.statistic:.3f}   not rejected at 0.1 %: {test.pvalue > 1e-3}")
@@ -214,7 +222,7 @@ assert all(test.pvalue > 1e-3 for test in tests.values())
 # %% tags=["nbval-check-output"]
 wrong = {
     "dof 2 taken for 1.8": stats.kstest(draws(StudentTNoise(1.0, 2)), stats.t(1.8).cdf),
-    "scale 0.1 taken for 0.103": stats.kstest(draws(noise.LaplaceNoise(0.1)), stats.laplace(scale=0.103).cdf),
+    "scale 0.1 taken for 0.103": stats.kstest(draws(LaplaceNoise(0.1)), stats.laplace(scale=0.103).cdf),
     "p = 0.2 taken for 0.22": stats.kstest(
         draws(LEVELS["moderate"], pixel=0.3), mixed_cdf(MixedNoise(0.22, 0.1, 2), 0.3)
     ),
@@ -230,7 +238,7 @@ assert all(test.pvalue < 1e-3 for test in wrong.values())
 
 # %% tags=["nbval-check-output"]
 for stability in (2.0, 1.7, 1.5, 1.0, 0.7):
-    sample = draws(noise.AlphaStableNoise(stability, 0.1))
+    sample = draws(AlphaStableNoise(stability, 0.1))
     gaps = [abs(np.exp(1j * w * sample).mean() - math.exp(-(abs(0.1 * w) ** stability))) for w in (3, 10, 25)]
     print(f"stability {stability}: within the Monte Carlo error: {max(gaps) < 4 / math.sqrt(n_samples)}")
     assert max(gaps) < 4 / math.sqrt(n_samples)
@@ -272,22 +280,22 @@ save(noise_figures.quantiles_figure(samples, tails), "fig04a_quantiles", paramet
 
 
 # %% tags=["nbval-check-output"]
-def tail_constant(law):
-    log_ratio = math.lgamma((law.dof + 1) / 2) - math.lgamma(law.dof / 2)
-    return law.scale**law.dof * 2 * math.exp(log_ratio) * law.dof ** (law.dof / 2 - 1) / math.sqrt(math.pi)
+def tail_constant(noise):
+    log_ratio = math.lgamma((noise.dof + 1) / 2) - math.lgamma(noise.dof / 2)
+    return noise.scale**noise.dof * 2 * math.exp(log_ratio) * noise.dof ** (noise.dof / 2 - 1) / math.sqrt(math.pi)
 
 
-def exact_tail(law, a, pixel):
-    t = stats.t(law.dof, scale=law.scale)
-    shares = {0.0: 1 - law.impulse, -pixel: law.impulse / 2, 1 - pixel: law.impulse / 2}
+def exact_tail(noise, a, pixel):
+    t = stats.t(noise.dof, scale=noise.scale)
+    shares = {0.0: 1 - noise.impulse, -pixel: noise.impulse / 2, 1 - pixel: noise.impulse / 2}
     return sum(share * (t.sf(a - d) + t.cdf(-a - d)) for d, share in shares.items())
 
 
 # check: N2
 for name in noisy_levels:
-    law = LEVELS[name]
-    ratio = exact_tail(law, 1e4, pixel=0.3) * 1e4**law.dof / tail_constant(law)
-    print(f"{name:9s} dof {law.dof}: exact tail / (C a^-dof) at a = 10,000: {ratio:.3f}")
+    noise = LEVELS[name]
+    ratio = exact_tail(noise, 1e4, pixel=0.3) * 1e4**noise.dof / tail_constant(noise)
+    print(f"{name:9s} dof {noise.dof}: exact tail / (C a^-dof) at a = 10,000: {ratio:.3f}")
     assert abs(ratio - 1) < 1e-3
 
 # %%
@@ -416,9 +424,9 @@ assert snr_table["median"].groupby("dataset").apply(lambda v: v.is_monotonic_dec
 black_or_white = ((gray.x_train == 0) | (gray.x_train == 1)).double().mean().item()
 clipped_share = {}
 for name in noisy_levels:
-    law = LEVELS[name]
-    z0 = 0.5 * (1 - law.impulse / 2) + law.impulse / 2 * stats.t.cdf(-1 / law.scale, law.dof)
-    zeros = int((draws(law).clip(0, 1) == 0).sum())
+    noise = LEVELS[name]
+    z0 = 0.5 * (1 - noise.impulse / 2) + noise.impulse / 2 * stats.t.cdf(-1 / noise.scale, noise.dof)
+    zeros = int((draws(noise).clip(0, 1) == 0).sum())
     assert stats.binomtest(zeros, n_samples, z0).pvalue > 1e-3
     clipped_share[name] = z0 * black_or_white
     print(f"{name:9s} z0 = {z0:.2f}; of all pixels of {dataset}: {clipped_share[name]:.2f} have residual zero")
@@ -475,9 +483,9 @@ save(noise_figures.clipping_figure(betas, *profiles), "fig04e_clipping", **origi
 
 # %% tags=["nbval-check-output"]
 for name in noisy_levels:
-    law, e = LEVELS[name], draws(LEVELS[name], pixel=0.3)
+    noise, e = LEVELS[name], draws(LEVELS[name], pixel=0.3)
     seen = clamp_for_network(torch.from_numpy(e)).numpy()
-    exact = mixed_cdf(law, 0.3)(-1.0) + 1 - mixed_cdf(law, 0.3)(2.0)
+    exact = mixed_cdf(noise, 0.3)(-1.0) + 1 - mixed_cdf(noise, 0.3)(2.0)
     moved = int((seen != e).sum())
     assert stats.binomtest(moved, n_samples, exact).pvalue > 1e-3
     extreme = np.quantile(np.abs(e), 0.9999)
@@ -550,29 +558,29 @@ else:
 # %% tags=["nbval-check-output"]
 target = 0.1
 unit = {"Laplace": 2 * math.log(2), "Gaussian": 2 * stats.norm.ppf(0.75), "Cauchy": 2.0}
-stable_iqr = stats.iqr(draws(noise.AlphaStableNoise(1.5, 1.0)))
+stable_iqr = stats.iqr(draws(AlphaStableNoise(1.5, 1.0)))
 core = brentq(lambda s: 0.9 * stats.norm.cdf(target / 2, scale=s) + 0.1 * stats.norm.cdf(target / 2) - 0.75, 1e-3, 1)
 other = {
     "Gaussian": StudentTNoise(target / unit["Gaussian"], math.inf),
-    "Laplace": noise.LaplaceNoise(target / unit["Laplace"]),
-    "contaminated Gaussian": noise.ContaminatedGaussianNoise(0.1, core, 1.0),
-    "stable 1.5": noise.AlphaStableNoise(1.5, target / stable_iqr),
+    "Laplace": LaplaceNoise(target / unit["Laplace"]),
+    "contaminated Gaussian": ContaminatedGaussianNoise(0.1, core, 1.0),
+    "stable 1.5": AlphaStableNoise(1.5, target / stable_iqr),
     "Cauchy": StudentTNoise(target / unit["Cauchy"], 1),
 }
-for name, law in other.items():
-    e = draws(law)
+for name, noise in other.items():
+    e = draws(noise)
     size = np.quantile(np.abs(e), 0.999)
     print(f"{name:22s} interquartile range {stats.iqr(e):.2f}, 1 in 1000 beyond {size:7.2g}")
     assert abs(stats.iqr(e) / target - 1) < 0.03
 
 # %%
 flat, digit = torch.full((1, 24, 24), 0.5), gray.x_test[chosen[0][1]]
-rows = [[x] + [law(x, generator(6)) for law in other.values()] for x in (flat, digit)]
+rows = [[x] + [noise(x, generator(6)) for noise in other.values()] for x in (flat, digit)]
 fig = plt.figure(figsize=(6.6, 2.7))
 titles = ["clean", "Gaussian", "Laplace", "contaminated\nGaussian", "stable 1.5", "Cauchy"]
 image_grid(fig, rows, titles=titles)
 headline(fig, "One interquartile range, five tails")
-save(fig, "fig04h_other_laws", **origin)
+save(fig, "fig04h_other_noise", **origin)
 
 # %% [markdown]
 # ## 9 · A level that drifts
@@ -582,16 +590,16 @@ save(fig, "fig04h_other_laws", **origin)
 # legal end.
 
 # %%
-drift = noise.DriftingNoise(LEVELS["low"], LEVELS["extreme"])
+drift = DriftingNoise(LEVELS["low"], LEVELS["extreme"])
 times = np.linspace(0, 1, 11)
 x = gray.x_train
 path = np.array([np.quantile(signal_to_noise(x, drift(x, generator(7), t)), (0.05, 0.5, 0.95)) for t in times])
 
 # %% tags=["nbval-check-output"]
 for t in (0.0, 0.5, 1.0):
-    law = drift.at(t)
+    noise = drift.at(t)
     median = round(path[int(10 * t), 1]) + 0.0  # + 0.0: no minus zero
-    print(f"t = {t}: p = {law.impulse:.3f}, s = {law.scale:.2f}, dof = {law.dof:.2f}, median SNR {median:.0f} dB")
+    print(f"t = {t}: p = {noise.impulse:.3f}, s = {noise.scale:.2f}, dof = {noise.dof:.2f}, median SNR {median:.0f} dB")
 assert torch.equal(drift(x, generator(7), 0), LEVELS["low"](x, generator(7)))
 assert (np.diff(path[:, 1]) < 0).all()
 

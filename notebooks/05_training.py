@@ -63,12 +63,13 @@ from tqdm import tqdm
 
 # %% tags=["hide-input"]
 import alcl
-from alcl.catalogue import carrying, load_losses, make_loss
+from alcl.catalogue import make_loss
 from alcl.distributions import GeneralizedT
 from alcl.experiments import protocol, reconstruction
 from alcl.experiments.datasets import load_dataset
 from alcl.experiments.evaluation import in_batches, psnr
 from alcl.experiments.models import make_model
+from alcl.experiments.own_losses import carrying, load_losses
 from alcl.experiments.reconstruction import make_task, method_run, stream
 from alcl.experiments.training import fit
 from alcl.losses import optimizer_groups

@@ -39,8 +39,8 @@ from IPython.display import Markdown, display
 
 # %% tags=["hide-input"]
 from alcl.experiments import analysis, protocol, tuning
+from alcl.experiments.levels import LEVELS
 from alcl.experiments.protocol import BENCHMARK, EMBEDDED, MEASURES
-from alcl.noise import LEVELS
 from alcl.paper import benchmark
 from alcl.paper.benchmark import CORE
 from alcl.paper.figures import LABELS

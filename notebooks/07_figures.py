@@ -49,8 +49,8 @@ from matplotlib.lines import Line2D
 
 from alcl.experiments import analysis
 from alcl.experiments.datasets import DATASETS
+from alcl.experiments.levels import LEVELS
 from alcl.experiments.protocol import BENCHMARK, EMBEDDED, study_store
-from alcl.noise import LEVELS
 from alcl.paper import claims
 from alcl.paper.figures import COLORS, DATASET_MARKERS, LABELS, headline
 from alcl.paper.notebook import begin

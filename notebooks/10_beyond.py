@@ -52,9 +52,9 @@ from alcl.catalogue import make_loss
 from alcl.experiments import studies
 from alcl.experiments.ablations import ABLATED, ablation_frame, shape_limits
 from alcl.experiments.analysis import bootstrap_interval, sides
+from alcl.experiments.levels import STUDY_NOISE
 from alcl.experiments.multiverse import ABLATIONS, SEEDS, multiverse_store
 from alcl.experiments.reconstruction import method_run
-from alcl.noise import STUDY_LAWS
 from alcl.paper import figures
 from alcl.paper.figures import COLORS, LABELS, LEVEL_COLORS
 from alcl.paper.notebook import begin
@@ -417,8 +417,8 @@ if len(frames["sizes"]):
 # Three distributions that appear nowhere else in training or tuning of ALCL, each about as harmful as the high level:
 
 # %%
-for law in studies.UNSEEN:
-    print(f"{law:13s}{STUDY_LAWS[law]}")
+for name in studies.UNSEEN:
+    print(f"{name:13s}{STUDY_NOISE[name]}")
 
 # %%
 if len(frames["unseen"]):
@@ -429,7 +429,7 @@ if len(frames["unseen"]):
     tuned = unseen["psnr"].query("name == 'gcl, tuned here'")["difference"]
     title = f"On noise never used in development ALCL is at most {max(-tuned.min(), 0):.2f} dB behind tuned GCL"
     colors = dict(zip(studies.UNSEEN, ("#7A2E70", "#4C9F70", "#B8860B"), strict=True))
-    figure = dots(unseen, title, {law: (law, color) for law, color in colors.items()})
+    figure = dots(unseen, title, {name: (name, color) for name, color in colors.items()})
     save(figure, "fig10e_unseen", records={"study_unseen": used("unseen")})
 
 # %% [markdown]

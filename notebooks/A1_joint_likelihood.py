@@ -54,10 +54,11 @@ from scipy import integrate, optimize, special, stats
 from torch import nn
 
 from alcl import ALCLoss, GeneralizedT, alcl_loss
-from alcl.influence import Influence, curvature, lipschitz, peak, weak_convexity
+from alcl.influence import Influence, curvature, peak
 from alcl.losses import HuberLoss, L1Loss
 from alcl.paper import figures
 from alcl.paper.notebook import begin
+from alcl.paper.smoothness import lipschitz, weak_convexity
 
 save = begin("A1_joint_likelihood", ["seed", "samples", "replications", "positions"], dtype=torch.float64)
 
@@ -1212,7 +1213,7 @@ assert ratio[400] < min(0.02, ratio[50] / 4)
 
 # %% tags=["nbval-check-output"]
 from alcl.experiments.datasets import load_dataset
-from alcl.noise import LEVELS, clamp_for_network
+from alcl.experiments.levels import LEVELS, clamp_for_network
 
 clean_pixels = load_dataset("digits").x_train.double().flatten()
 for level in ("low", "high"):

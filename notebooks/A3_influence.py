@@ -38,14 +38,16 @@ from scipy import integrate, optimize, stats
 from torch.distributions import StudentT
 
 from alcl.comparators import BarronLoss, StudentTLoss
+from alcl.experiments.location import location_estimate, tuning_constant
 from alcl.functional import alcl_loss, log_correntropy
-from alcl.influence import Influence, curvature, lipschitz, location_estimate, peak, tuning_constant, weight
+from alcl.influence import Influence, curvature, peak, weight
 from alcl.losses import ALCLoss, CauchyLoss, GeneralizedCorrentropyLoss, HuberLoss, L1Loss, MSELoss
 
 # %% tags=["hide-input"]
 from alcl.paper import figures
 from alcl.paper.influence_table import default_distributions, table
 from alcl.paper.notebook import begin
+from alcl.paper.smoothness import lipschitz
 
 save = begin("A3_influence", dtype=torch.float64)
 

@@ -240,9 +240,9 @@ assert math.isclose(ratio, math.sqrt(1 / v0 - 1), rel_tol=1e-4)
 # %%
 from alcl.experiments.datasets import load_dataset
 from alcl.experiments.evaluation import psnr
+from alcl.experiments.levels import LEVELS, clamp_for_network
 from alcl.experiments.training import fit
 from alcl.losses import MSELoss
-from alcl.noise import LEVELS, clamp_for_network
 
 digits = load_dataset("digits")
 
@@ -675,8 +675,9 @@ print(table.round(3).to_string())
 # > here. ALCL with the default is in the table.
 
 # %%
+from alcl.experiments.levels import DriftingNoise
 from alcl.losses import GeneralizedCorrentropyLoss, L1Loss, optimizer_groups
-from alcl.noise import DriftingNoise, StudentTNoise
+from alcl.noise import StudentTNoise
 
 drift = DriftingNoise(StudentTNoise(0.02, 1.5), StudentTNoise(1.0, 1.5))
 times = np.arange(400) / 400

@@ -47,10 +47,11 @@ from IPython.display import display
 # %% tags=["hide-input"]
 from alcl.experiments import analysis, protocol, reconstruction, tuning
 from alcl.experiments.evaluation import in_batches
+from alcl.experiments.levels import LEVELS, clamp_for_network
 from alcl.experiments.protocol import BENCHMARK, EMBEDDED, MEASURES
 from alcl.experiments.records import RecordStore
 from alcl.influence import Influence
-from alcl.noise import LEVELS, MixedNoise, clamp_for_network
+from alcl.noise import MixedNoise
 from alcl.paper import benchmark
 from alcl.paper.figures import LABELS
 from alcl.paper.notebook import begin

@@ -6,9 +6,9 @@ from functools import cache
 
 import numpy as np
 
+from alcl.experiments.levels import LEVELS
 from alcl.experiments.protocol import BENCHMARK, GCL_ALPHAS, GCL_BETAS, TUNING_SEEDS
 from alcl.experiments.reconstruction import method_run
-from alcl.noise import LEVELS
 
 
 @cache

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from alcl import catalogue
-from alcl.experiments import datasets, protocol
+from alcl.experiments import datasets, own_losses, protocol
 from alcl.paper import figures
 
 TABLES = [
@@ -25,7 +25,7 @@ def nothing_stays():
         for module, names in TABLES:
             for name in names:
                 stack.enter_context(mock.patch.dict(getattr(module, name)))
-        stack.enter_context(mock.patch.object(catalogue, "_loaded", set(catalogue._loaded)))
+        stack.enter_context(mock.patch.object(own_losses, "_loaded", set(own_losses._loaded)))
         yield
 
 

@@ -1,10 +1,10 @@
 """The losses against torch's own, scipy, quadrature and closed forms; what they promise while they learn; and a proof
 that these oracles notice mistakes.
 
-`test_every_mutant_is_noticed` puts some sixty mistakes, one at a time, into the source of kernels.py, losses.py and
-comparators.py and demands that a compact battery of independent checks rejects each (and accepts the original); every
-check of the battery must be what rejects some mutant. `MUTANTS` is the table of mistakes and of the checks expected to
-notice them.
+`test_every_mutant_is_noticed` puts some sixty mistakes, one at a time, into the source of _kernels.py, losses.py,
+barron.py, comparators.py and others, and demands that a compact battery of independent checks rejects each (and accepts
+the original); every check of the battery must be what rejects some mutant. `MUTANTS` is the table of mistakes and of
+the checks expected to notice them.
 """
 
 import copy
@@ -32,7 +32,7 @@ from torch.func import functional_call, hessian, jacfwd, jacrev, vmap
 
 from alcl import _kernels as kernels
 from alcl import _rows as rows
-from alcl import base, comparators, functional, losses
+from alcl import barron, base, comparators, functional, losses
 from alcl.base import LOOKS, PATIENCE, AdaptiveLoss
 from alcl.catalogue import LOSSES, make_loss
 from alcl.censored import CensoredALCLoss
@@ -950,7 +950,7 @@ def test_a_checkpoint_brings_its_floors(saved, loading, way):
     e = torch.tensor([[0.2, -3.0, 0.0]]).expand(3, 3)
     expected = saved(*zero_target(e))
     LOADING[way](loading, saved.state_dict())
-    for name in saved._shown():
+    for name in saved._shown:
         torch.testing.assert_close(getattr(loading, name), getattr(saved, name), rtol=0, atol=0, check_dtype=False)
     assert loading._floors() == saved._floors()
     assert torch.equal(loading(*zero_target(e)).detach(), expected.detach())
@@ -1823,11 +1823,11 @@ MUTANTS = [
      "(dof + 1) / 2", "dof / 2"),
     ("scale of Student's t", comparators, "likelihoods",
      "self.scale * dof.sqrt()", "self.scale"),
-    ("scale missing in Barron's normaliser", comparators, "likelihoods",
+    ("scale missing in Barron's normaliser", barron, "likelihoods",
      "self.scale.log() + barron", "barron"),
-    ("partition missing in Barron's normaliser", comparators, "likelihoods",
+    ("partition missing in Barron's normaliser", barron, "likelihoods",
      "self.scale.log() + barron_log_partition(self.alpha)", "self.scale.log()"),
-    ("exponent of Barron's loss", comparators, "likelihoods",
+    ("exponent of Barron's loss", barron, "likelihoods",
      "r = (0.25 * divisor", "r = (0.5 * divisor"),
     ("half precision subtracted", functional, "half_precision",
      "return _at_least_float32(input), _at_least_float32(target)", "return input, target"),
@@ -1855,7 +1855,7 @@ MUTANTS = [
 def mutant(module, old, new):
     """The `library` with `old` replaced by `new` in one of its modules, or in the kernels that they use."""
     built = {}
-    for original in (kernels, rows, functional, base, losses, comparators):
+    for original in (kernels, rows, functional, base, losses, barron, comparators):
         source = inspect.getsource(original)
         if original is module:
             assert source.count(old) >= 1, f"{module.__name__} no longer holds the text that this mutant changes"

@@ -1,4 +1,4 @@
-"""Every law against scipy, and the contracts of `alcl.noise`: seeding, finiteness, and one clear error."""
+"""Every kind of noise against scipy, and the contracts of `alcl.noise`: seeding, finiteness, and one clear error."""
 
 import math
 from dataclasses import FrozenInstanceError, asdict
@@ -10,22 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from alcl import noise as noise_module
-from alcl.noise import (
+from alcl import noise as module
+from alcl.experiments.levels import (
     LEVELS,
     AlphaStableNoise,
     ContaminatedGaussianNoise,
     DriftingNoise,
     LaplaceNoise,
-    MixedNoise,
-    Noise,
-    StudentTNoise,
-    clamp_for_network,
     get_level,
-    signal_to_noise,
 )
+from alcl.noise import MixedNoise, Noise, StudentTNoise
 
-LAWS = [
+KINDS = [
     MixedNoise(0.3, 0.1, 1),
     MixedNoise(),
     StudentTNoise(0.1, 3),
@@ -40,11 +36,11 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def sample(law: Noise, n: int = 50_000, seed: int = 0, at: float = 0.0) -> np.ndarray:
-    return law(torch.full((n,), at, dtype=torch.float64), generator(seed)).numpy()
+def sample(noise: Noise, n: int = 50_000, seed: int = 0, at: float = 0.0) -> np.ndarray:
+    return noise(torch.full((n,), at, dtype=torch.float64), generator(seed)).numpy()
 
 
-# --- the laws, against scipy ---------------------------------------------------------------------------------
+# --- the distributions, against scipy ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dof", [0.3, 1, 2, 3, 7.5, 1e8, math.inf])
@@ -53,8 +49,8 @@ def test_N1_student_t_from_two_uniforms_follows_scipy(dof):
     assert stats.kstest(sample(StudentTNoise(0.2, dof)) / 0.2, reference.cdf).pvalue > 1e-3
 
 
-def test_the_ks_test_would_notice_a_wrong_law():
-    # The test of the tests: at this sample size, neighbouring laws are told apart.
+def test_the_ks_test_would_notice_a_wrong_distribution():
+    # The test of the tests: at this sample size, neighbouring distributions are told apart.
     assert stats.kstest(sample(StudentTNoise(1.0, 3)), stats.t(2).cdf).pvalue < 1e-6
     assert stats.kstest(sample(LaplaceNoise(1.0)), stats.laplace(scale=1.1).cdf).pvalue < 1e-6
 
@@ -139,14 +135,14 @@ def test_alpha_stable_at_its_named_members():
 
 @pytest.mark.parametrize("level", ["moderate", "high", "extreme"])
 def test_N2_far_residuals_have_the_tail_of_the_additive_noise_whatever_the_impulses(level):
-    law, n, share = LEVELS[level], 1_000_000, 1e-3
-    k = stats.t(law.dof).pdf(0)  # the density far out is k dof^((dof+1)/2) t^(-dof-1); integrate it on both sides
-    constant = law.scale**law.dof * 2 * k * law.dof ** ((law.dof - 1) / 2)
-    far = (constant / share) ** (1 / law.dof)
+    noise, n, share = LEVELS[level], 1_000_000, 1e-3
+    k = stats.t(noise.dof).pdf(0)  # the density far out is k dof^((dof+1)/2) t^(-dof-1); integrate it on both sides
+    constant = noise.scale**noise.dof * 2 * k * noise.dof ** ((noise.dof - 1) / 2)
+    far = (constant / share) ** (1 / noise.dof)
     assert far > 3
-    beyond = int((np.abs(sample(law, n=n, at=0.3) - 0.3) > far).sum())
+    beyond = int((np.abs(sample(noise, n=n, at=0.3) - 0.3) > far).sum())
     # Impulses shift by at most 1; on both sides together that moves the tail by a relative O(1 / far**2).
-    assert abs(beyond / (n * share) - 1) < 4 / math.sqrt(n * share) + law.impulse / far**2
+    assert abs(beyond / (n * share) - 1) < 4 / math.sqrt(n * share) + noise.impulse / far**2
 
 
 def test_N3_means_of_cauchy_noise_do_not_settle():
@@ -157,9 +153,9 @@ def test_N3_means_of_cauchy_noise_do_not_settle():
 @pytest.mark.parametrize("level", ["low", "moderate", "high", "extreme"])
 @pytest.mark.parametrize("pixel", [0.0, 0.5, 1.0])
 def test_N4_clipped_targets_have_exact_zeros_at_black_and_white_only(level, pixel):
-    law = LEVELS[level]
-    clipped = sample(law, at=pixel).clip(0, 1)
-    z = 0.5 * (1 - law.impulse / 2) + law.impulse / 2 * stats.t.cdf(-1 / law.scale, law.dof)
+    noise = LEVELS[level]
+    clipped = sample(noise, at=pixel).clip(0, 1)
+    z = 0.5 * (1 - noise.impulse / 2) + noise.impulse / 2 * stats.t.cdf(-1 / noise.scale, noise.dof)
     exact = int((clipped == pixel).sum())
     assert exact == 0 if pixel == 0.5 else stats.binomtest(exact, clipped.size, z).pvalue > 1e-3
 
@@ -167,36 +163,36 @@ def test_N4_clipped_targets_have_exact_zeros_at_black_and_white_only(level, pixe
 # --- seeding -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("law", LAWS, ids=repr)
-def test_same_seed_same_noise_and_another_seed_another(law):
+@pytest.mark.parametrize("noise", KINDS, ids=repr)
+def test_same_seed_same_noise_and_another_seed_another(noise):
     x = torch.rand(4, 3, 8, 8, generator=generator(1))
-    assert torch.equal(law(x, generator(2)), law(x, generator(2)))
-    if law != LEVELS["none"]:
-        assert not torch.equal(law(x, generator(2)), law(x, generator(3)))
+    assert torch.equal(noise(x, generator(2)), noise(x, generator(2)))
+    if noise != LEVELS["none"]:
+        assert not torch.equal(noise(x, generator(2)), noise(x, generator(3)))
 
 
-@pytest.mark.parametrize("law", LAWS, ids=repr)
-def test_noise_does_not_depend_on_the_number_of_threads(law):
+@pytest.mark.parametrize("noise", KINDS, ids=repr)
+def test_noise_does_not_depend_on_the_number_of_threads(noise):
     x = torch.rand(300_000, generator=generator(1))
     before, noisy = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            noisy.append(law(x, generator(2)))
+            noisy.append(noise(x, generator(2)))
     finally:
         torch.set_num_threads(before)
     assert torch.equal(noisy[0], noisy[1])
     assert torch.equal(noisy[0], noisy[2])
 
 
-@pytest.mark.parametrize("law", LAWS, ids=repr)
-def test_batch_by_batch_equals_all_at_once(law, monkeypatch):
+@pytest.mark.parametrize("noise", KINDS, ids=repr)
+def test_batch_by_batch_equals_all_at_once(noise, monkeypatch):
     x = torch.rand(50, 1, 5, 5, generator=generator(1))
-    whole, one = law(x, generator(2)), generator(2)
-    assert torch.equal(whole, torch.cat([law(batch, one) for batch in x.split(7)]))
+    whole, one = noise(x, generator(2)), generator(2)
+    assert torch.equal(whole, torch.cat([noise(batch, one) for batch in x.split(7)]))
     # Nor does the size of the working chunk, which divides nothing evenly here, change a value.
-    monkeypatch.setattr(noise_module, "CHUNK", 37)
-    assert torch.equal(whole, law(x, generator(2)))
+    monkeypatch.setattr(module, "CHUNK", 37)
+    assert torch.equal(whole, noise(x, generator(2)))
 
 
 def test_the_global_generator_is_neither_read_nor_moved():
@@ -225,13 +221,13 @@ def test_every_level_advances_the_generator_alike(level):
 # --- tensors in, tensors out ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("law", LAWS, ids=repr)
+@pytest.mark.parametrize("noise", KINDS, ids=repr)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", [(), (0,), (5,), (2, 3, 4, 4)])
-def test_shape_and_dtype_are_kept_and_the_input_is_left_alone(law, dtype, shape):
+def test_shape_and_dtype_are_kept_and_the_input_is_left_alone(noise, dtype, shape):
     x = torch.rand(shape, generator=generator(), dtype=torch.float64).to(dtype)
     copy = x.clone()
-    y = law(x, generator())
+    y = noise(x, generator())
     assert (y.shape, y.dtype, y.device) == (x.shape, x.dtype, x.device)
     assert torch.equal(x, copy)
     assert x.numel() == 0 or y.data_ptr() != x.data_ptr()
@@ -239,38 +235,38 @@ def test_shape_and_dtype_are_kept_and_the_input_is_left_alone(law, dtype, shape)
 
 def test_a_view_is_contaminated_as_its_copy_is():
     x = torch.rand(3, 8, 8, generator=generator())
-    law = LEVELS["high"]
-    assert torch.equal(law(x.transpose(1, 2), generator()), law(x.transpose(1, 2).contiguous(), generator()))
+    noise = LEVELS["high"]
+    assert torch.equal(noise(x.transpose(1, 2), generator()), noise(x.transpose(1, 2).contiguous(), generator()))
 
 
 def test_no_noise_changes_nothing():
     x = torch.rand(1000, generator=generator())
     quiet = [LEVELS["none"], StudentTNoise(0, 1), LaplaceNoise(0), AlphaStableNoise(1.5, 0)]
-    for law in [*quiet, ContaminatedGaussianNoise(0.5, 0, 0), MixedNoise(0, 0, 0), MixedNoise(0, 0, 2)]:
-        assert torch.equal(law(x, generator()), x)
+    for noise in [*quiet, ContaminatedGaussianNoise(0.5, 0, 0), MixedNoise(0, 0, 0), MixedNoise(0, 0, 2)]:
+        assert torch.equal(noise(x, generator()), x)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_the_wildest_laws_stay_finite(dtype):
+def test_the_wildest_noise_stays_finite(dtype):
     wild = [StudentTNoise(1, 0.01), StudentTNoise(1e30, 0.001), MixedNoise(0.5, 1e20, 0.02)]
     wild += [AlphaStableNoise(0.01, 1e30, b) for b in (-1, 0, 1)] + [AlphaStableNoise(1 + 1e-12, 1, 1)]
-    for law in wild:
-        assert torch.isfinite(law(torch.zeros(20_000, dtype=dtype), generator())).all(), law
+    for noise in wild:
+        assert torch.isfinite(noise(torch.zeros(20_000, dtype=dtype), generator())).all(), noise
 
 
 @pytest.mark.parametrize("corner", [0.0, 1 - 2**-53, 0.5, 0.25, 0.75])
-@pytest.mark.parametrize("law", [*LAWS, AlphaStableNoise(0.5, 1, -1), AlphaStableNoise(2, 1)], ids=repr)
-def test_corner_uniforms_stay_finite(law, corner, monkeypatch):
+@pytest.mark.parametrize("noise", [*KINDS, AlphaStableNoise(0.5, 1, -1), AlphaStableNoise(2, 1)], ids=repr)
+def test_corner_uniforms_stay_finite(noise, corner, monkeypatch):
     # The values at which a log, a tangent or a power would be infinite come once in 2**53 draws: force them.
     monkeypatch.setattr(torch, "rand", lambda shape, **k: torch.full(shape, corner, dtype=torch.float64))
-    assert torch.isfinite(law(torch.zeros(3), generator())).all()
+    assert torch.isfinite(noise(torch.zeros(3), generator())).all()
 
 
 def test_a_uniform_of_zero_is_a_far_tail_draw_and_not_an_overflow(monkeypatch):
     # Of 2**54 draws the largest Laplace noise is about 54 log 2 = 37 scales, the largest Gaussian about 9.
     monkeypatch.setattr(torch, "rand", lambda shape, **k: torch.zeros(shape, dtype=torch.float64))
-    for law, largest in ((LaplaceNoise(1), 38), (StudentTNoise(1, math.inf), 9), (AlphaStableNoise(2, 1), 13)):
-        assert law(torch.zeros(1), generator()).abs().item() <= largest
+    for noise, largest in ((LaplaceNoise(1), 38), (StudentTNoise(1, math.inf), 9), (AlphaStableNoise(2, 1), 13)):
+        assert noise(torch.zeros(1), generator()).abs().item() <= largest
 
 
 def test_noise_records_no_gradient():
@@ -333,13 +329,13 @@ def test_illegal_arguments_name_themselves(build, error, name):
         build()
 
 
-@pytest.mark.parametrize("law", LAWS, ids=repr)
+@pytest.mark.parametrize("noise", KINDS, ids=repr)
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_pixels_that_are_no_numbers_are_refused_before_the_generator_moves(law, bad):
+def test_pixels_that_are_no_numbers_are_refused_before_the_generator_moves(noise, bad):
     g = generator()
     state = g.get_state()
     with pytest.raises(ValueError, match="x holds NaN or infinite pixels"):
-        law(torch.tensor([0.1, bad]), g)
+        noise(torch.tensor([0.1, bad]), g)
     assert torch.equal(g.get_state(), state)
 
 
@@ -355,123 +351,10 @@ def test_generator_must_be_a_torch_generator(bad):
         LEVELS["low"](torch.zeros(3), bad)
 
 
-def test_laws_are_frozen_comparable_and_plain():
-    law = MixedNoise(0.2, 0.1, 2)
-    assert law == LEVELS["moderate"]
-    assert hash(law) == hash(LEVELS["moderate"])
-    assert asdict(law) == {"impulse": 0.2, "scale": 0.1, "dof": 2}
+def test_noise_is_frozen_comparable_and_plain():
+    noise = MixedNoise(0.2, 0.1, 2)
+    assert noise == LEVELS["moderate"]
+    assert hash(noise) == hash(LEVELS["moderate"])
+    assert asdict(noise) == {"impulse": 0.2, "scale": 0.1, "dof": 2}
     with pytest.raises(FrozenInstanceError):
-        law.scale = 1.0
-
-
-# --- levels, drift, and what goes with them ------------------------------------------------------------------
-
-
-def test_levels_are_those_of_the_protocol():
-    assert {name: (law.impulse, law.scale, law.dof) for name, law in LEVELS.items()} == {
-        "none": (0, 0, None),
-        "low": (0.05, 0.02, 3),
-        "moderate": (0.2, 0.1, 2),
-        "high": (0.3, 0.1, 1),
-        "extreme": (0.4, 0.2, 1),
-    }
-    assert all(get_level(name) is law for name, law in LEVELS.items())
-
-
-@pytest.mark.parametrize("bad", ["hihg", "", None, 3, ["low"]])
-def test_an_unknown_level_is_answered_with_the_legal_ones(bad):
-    with pytest.raises(ValueError, match="level must be one of none, low, moderate, high, extreme"):
-        get_level(bad)
-
-
-def test_drift_starts_at_start_and_ends_at_end():
-    drift = DriftingNoise(LEVELS["low"], LEVELS["extreme"])
-    x = torch.rand(100, generator=generator(1))
-    for t, law in ((0, LEVELS["low"]), (1.0, LEVELS["extreme"])):
-        assert drift.at(t) == law
-        assert torch.equal(drift(x, generator(), t), law(x, generator()))
-
-
-def test_drift_interpolates_levels_linearly_and_tails_in_one_over_dof():
-    law = DriftingNoise(MixedNoise(0.1, 0.02, 4), MixedNoise(0.3, 0.1, 1)).at(0.25)
-    assert law.impulse == pytest.approx(0.15)
-    assert law.scale == pytest.approx(0.04)
-    assert law.dof == pytest.approx(16 / 7)  # 1/dof = 3/4 * 1/4 + 1/4 * 1
-    gaussian_end = DriftingNoise(StudentTNoise(0.1, math.inf), StudentTNoise(0.1, 2))
-    assert gaussian_end.at(0.5).dof == pytest.approx(4)
-    assert DriftingNoise(gaussian_end.start, gaussian_end.start).at(0.5).dof == math.inf
-
-
-@pytest.mark.parametrize("quiet", [LEVELS["none"], MixedNoise(0, 0, 0)])
-def test_drift_from_or_to_no_noise_borrows_the_other_tail(quiet):
-    for drift in (DriftingNoise(quiet, LEVELS["high"]), DriftingNoise(LEVELS["high"], quiet)):
-        assert drift.at(0.5) == MixedNoise(0.15, 0.05, 1)
-    assert DriftingNoise(quiet, quiet).at(0.5).scale == 0
-
-
-@given(t=st.floats(0, 1), names=st.tuples(st.sampled_from(list(LEVELS)), st.sampled_from(list(LEVELS))))
-def test_drift_between_levels_stays_between_them(t, names):
-    start, end = (LEVELS[name] for name in names)
-    law = DriftingNoise(start, end).at(t)
-    for field in ("impulse", "scale"):
-        low, high = sorted((getattr(start, field), getattr(end, field)))
-        assert low - 1e-12 <= getattr(law, field) <= high + 1e-12
-
-
-@pytest.mark.parametrize(
-    ("bad", "error"), [(-0.1, ValueError), (1.1, ValueError), (math.nan, ValueError), ("0", TypeError)]
-)
-def test_drift_time_outside_the_unit_interval_is_refused(bad, error):
-    with pytest.raises(error, match="t must be a"):
-        DriftingNoise(LEVELS["none"], LEVELS["high"]).at(bad)
-
-
-def test_clamp_for_network_clamps_to_its_range_only():
-    y = torch.tensor([-1e30, -1.5, -1.0, -0.3, 0.0, 0.7, 1.0, 1.9, 2.0, 2.5, 1e30])
-    expected = torch.tensor([-1.0, -1.0, -1.0, -0.3, 0.0, 0.7, 1.0, 1.9, 2.0, 2.0, 2.0])
-    assert torch.equal(clamp_for_network(y), expected)
-
-
-def test_signal_to_noise_in_known_cases():
-    x = torch.ones(3, 1, 4, 4)
-    y = x.clone()
-    y[1] += 0.1
-    y[2] += 1.0
-    assert signal_to_noise(x, y).tolist() == pytest.approx([math.inf, 20.0, 0.0], abs=1e-5)
-    with pytest.raises(ValueError, match="x and y must be tensors of one shape"):
-        signal_to_noise(x, y[:2])
-
-
-def test_signal_to_noise_of_gaussian_noise_is_its_variance_ratio():
-    x = torch.full((2000, 1, 16, 16), 0.5)
-    y = StudentTNoise(0.1, math.inf)(x, generator())
-    # E of the mean squared noise is 0.01; its log over 256 pixels is biased by about -1/256 of 4.34 dB.
-    assert signal_to_noise(x, y).mean().item() == pytest.approx(10 * math.log10(0.25 / 0.01), abs=0.05)
-
-
-# --- the studies' laws -----------------------------------------------------------------------------------------------
-
-
-def test_channel_noise_gives_every_channel_its_law():
-    laws = (LaplaceNoise(0.1), MixedNoise(1.0, 0.0, None), StudentTNoise(0.5, 3))
-    x = torch.full((40, 3, 8, 8), 0.5)
-    y = noise_module.ChannelNoise(laws)(x, torch.Generator().manual_seed(1))
-    generator = torch.Generator().manual_seed(1)
-    for c, law in enumerate(laws):
-        assert torch.equal(y[:, c], law(x[:, c], generator))
-    assert set(y[:, 1].unique().tolist()) == {0.0, 1.0}
-    assert y[:, 2].std() > 3 * y[:, 0].std()
-
-
-@pytest.mark.parametrize("shape", [(40, 1, 8, 8), (3, 8, 8)])
-def test_channel_noise_refuses_other_shapes(shape):
-    with pytest.raises(ValueError, match=r"x must have shape \(N, 2, H, W\), one channel for each of `laws`; got"):
-        noise_module.ChannelNoise((LaplaceNoise(0.1),) * 2)(torch.zeros(shape), torch.Generator())
-    with pytest.raises(TypeError, match="laws must be one noise for each channel"):
-        noise_module.ChannelNoise(())
-
-
-def test_study_laws_are_found_by_name_and_are_no_level_of_the_grid():
-    assert not set(noise_module.STUDY_LAWS) & set(noise_module.LEVELS)
-    for name, law in noise_module.STUDY_LAWS.items():
-        assert noise_module.get_level(name) is law
+        noise.scale = 1.0

@@ -14,9 +14,10 @@ import torch
 from own import nothing_stays  # noqa: F401
 
 from alcl import catalogue
-from alcl.catalogue import carrying, load_losses, make_loss, register_loss
+from alcl.catalogue import make_loss, register_loss
 from alcl.experiments import datasets, protocol, reconstruction
 from alcl.experiments.analysis import benchmark_frame
+from alcl.experiments.own_losses import carrying, load_losses
 from alcl.experiments.protocol import study_store
 from alcl.experiments.reconstruction import METHODS, Run, method_of, method_run, run, settings_of, sweep
 from alcl.experiments.records import RecordStore

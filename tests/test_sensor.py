@@ -43,7 +43,7 @@ def make(kind, alpha, beta, kappa, **options):
 
 
 def values_of(loss):
-    return {name: getattr(loss, name).item() for name in loss._shown()}
+    return {name: getattr(loss, name).item() for name in loss._shown}
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

@@ -11,10 +11,12 @@ from scipy import integrate, optimize, special, stats
 
 from alcl.comparators import StudentTLoss
 from alcl.distributions import GeneralizedT
+from alcl.experiments.location import location_estimate
 from alcl.functional import alcl_loss, log_correntropy
-from alcl.influence import Influence, lipschitz, location_estimate, peak, psi
+from alcl.influence import Influence, peak, psi
 from alcl.losses import ALCLoss, GeneralizedCorrentropyLoss, HuberLoss, L1Loss, MSELoss
 from alcl.paper.influence_table import contaminated_normal
+from alcl.paper.smoothness import lipschitz
 
 F64 = torch.float64
 

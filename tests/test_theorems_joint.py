@@ -12,8 +12,8 @@ from scipy import integrate, optimize, stats
 
 from alcl.distributions import GeneralizedT
 from alcl.functional import alcl_loss, log_correntropy
-from alcl.influence import weak_convexity
 from alcl.losses import ALCLoss
+from alcl.paper.smoothness import weak_convexity
 
 F64 = torch.float64
 

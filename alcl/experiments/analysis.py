@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ..noise import LEVELS
 from .datasets import DATASETS
+from .levels import LEVELS
 from .protocol import GCL_ALPHAS, GCL_BETAS, KEPT_LEVEL, MEASURES, PROFILES, TUNING_SEEDS, oracle
 from .reconstruction import method_in, method_run
 

@@ -16,15 +16,16 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .. import noise
 from .._kernels import softplus
 from .._tails import log_survival
+from ..noise import MixedNoise
 from .configs import one_of
+from .levels import NETWORK_RANGE, get_level
 
 #: Sensor -> (lower, upper): what is at a limit says "at or beyond".
 LIMITS = {
     "unclipped": (-math.inf, math.inf),
-    "clamped": noise.NETWORK_RANGE,
+    "clamped": NETWORK_RANGE,
     "clipped": (0.0, 1.0),
 }
 
@@ -33,7 +34,7 @@ class KnownNoiseLoss(nn.Module):
     """Mean of -log p(target | input), with the noise's own density; nothing is learned.
 
     Args:
-        level: of `alcl.noise`, mixed noise with impulses and an additive part.
+        level: of `alcl.experiments.levels`, mixed noise with impulses and an additive part.
         sensor: of `LIMITS`.
 
     Raises:
@@ -45,8 +46,8 @@ class KnownNoiseLoss(nn.Module):
 
     def __init__(self, level: str, sensor: str = "unclipped"):
         super().__init__()
-        mixed = noise.get_level(level)
-        if not isinstance(mixed, noise.MixedNoise) or not (0 < mixed.impulse < 1 and mixed.scale > 0):
+        mixed = get_level(level)
+        if not isinstance(mixed, MixedNoise) or not (0 < mixed.impulse < 1 and mixed.scale > 0):
             raise ValueError(f"level must be mixed noise with impulses and an additive part; got {level!r}: {mixed}")
         one_of("sensor", sensor, LIMITS)
         self.noise, self.lower, self.upper = mixed, *LIMITS[sensor]

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from ..catalogue import load_losses
 from . import sweeps
 from .configs import one_of, whole
 from .datasets import dataset_name, is_own
+from .own_losses import load_losses
 from .reconstruction import METHODS, Run, _load, method_of, method_run, run, sweep
 from .records import RecordStore
 

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import noise
-from ..catalogue import LOSSES, OwnLoss, carrying, follow, make_loss
-from . import baselines, datasets, evaluation, readings, sweeps
+from ..catalogue import LOSSES, OwnLoss, follow, make_loss
+from . import baselines, datasets, evaluation, levels, readings, sweeps
 from .configs import Config, canonical_options, environment, one_of, stream_seed, whole
 from .datasets import DATASETS, Dataset, dataset_name, dataset_spec, is_own, load_dataset, split_validation
 from .known_noise import KnownNoiseLoss
 from .models import MODELS, make_model
+from .own_losses import carrying
 from .records import RecordStore
 from .training import SCHEDULES, History, fit
 
@@ -142,7 +142,7 @@ NEIGHBOURS = ("gaussian", "generalized_cauchy", "scheduled_pseudo_huber", "log_c
 #: What becomes of noisy pixels before anyone sees them; each applies to targets and inputs alike.
 SENSORS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "unclipped": lambda y: y,
-    "clamped": noise.clamp_for_network,
+    "clamped": levels.clamp_for_network,
     "clipped": lambda y: y.clamp(0.0, 1.0),
 }
 #: Fields that came after records were made, and their defaults.
@@ -157,8 +157,8 @@ class Run(Config):
 
     dataset: a name in `datasets.DATASETS`; or the path of an `.npz` of one's own, which becomes its name by
     content, "faces.npz@1f2e3d4c5b6a7988": wherever the file lies and whatever it is called, the digest is the same. (On
-    another machine the run can be made without the file, and trained where `datasets` finds it.) level: one in
-    `alcl.noise.LEVELS` or `STUDY_LAWS`. loss, options: see `alcl.catalogue.make_loss`. seed: draws noise,
+    another machine the run can be made without the file, and trained where `datasets` finds it.) level: a name
+    that `alcl.experiments.levels.get_level` knows. loss, options: see `alcl.catalogue.make_loss`. seed: draws noise,
     initialisation and batches, the same for every loss. targets: "noisy", or "clean" for the reference. evaluate_on:
     "test", or "validation" (clean images held out of training, for tuning). start: of the scale, "given" by the
     options, or "data" (`from_residuals` of the untrained network; then there is no beta in the options).
@@ -194,7 +194,7 @@ class Run(Config):
             self._set("dataset", dataset_name(self.dataset))
         else:
             one_of("dataset", self.dataset, (*DATASETS, "the path of an .npz"))
-        noise.get_level(self.level)
+        levels.get_level(self.level)
         one_of("loss", self.loss, (*LOSSES, *baselines.BASELINES, KNOWN_NOISE))
         one_of("sensor", self.sensor, SENSORS)
         one_of("measures", self.measures, ("probe", "all"))
@@ -308,8 +308,8 @@ def make_task(config: Run) -> Task:
         if wanted > there:
             raise ValueError(f"{name} must be at most {there} for {config.dataset!r}; got {wanted}")
     train = train[: config.n_train]
-    contaminate = noise.get_level(config.level)
-    if isinstance(contaminate, noise.DriftingNoise):
+    contaminate = levels.get_level(config.level)
+    if isinstance(contaminate, levels.DriftingNoise):
         contaminate = contaminate.at(1.0)  # judged on the noise at which training ends
     clean = data.x_train[train]
     sensor = SENSORS[config.sensor]
@@ -321,10 +321,10 @@ def make_task(config: Run) -> Task:
     eval_noisy = sensor(contaminate(eval_clean, _generator(config.seed, "test_noise")))
     return Task(
         train_clean=clean,
-        train_inputs=noise.clamp_for_network(noisy),
+        train_inputs=levels.clamp_for_network(noisy),
         train_targets=clean if config.targets == "clean" else noisy,
         train_labels=data.y_train[train],
-        eval_inputs=noise.clamp_for_network(eval_noisy),
+        eval_inputs=levels.clamp_for_network(eval_noisy),
         eval_clean=eval_clean,
         eval_labels=eval_labels,
         eval_targets=eval_noisy,
@@ -358,7 +358,7 @@ def train(config: Run, task: Task | None = None, progress: bool = False):
     criterion = _make_criterion(config, model, task)
     if hasattr(criterion, "nonfinite") and "nonfinite" not in dict(config.options):
         criterion.nonfinite = "propagate"
-    law = noise.get_level(config.level)
+    noise = levels.get_level(config.level)
     history = fit(
         model,
         criterion,
@@ -371,7 +371,7 @@ def train(config: Run, task: Task | None = None, progress: bool = False):
         schedule=config.schedule,
         generator=_generator(config.seed, "batches"),
         progress=progress,
-        on_epoch=_drift(config, law, task) if isinstance(law, noise.DriftingNoise) else None,
+        on_epoch=_drift(config, noise, task) if isinstance(noise, levels.DriftingNoise) else None,
     )
     model.eval()
     return model, criterion, history, task
@@ -387,13 +387,13 @@ def _make_criterion(config: Run, model: torch.nn.Module, task: Task) -> torch.nn
     return LOSSES[config.loss].from_residuals(residual, **dict(config.options))
 
 
-def _drift(config: Run, law: noise.DriftingNoise, task: Task) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
+def _drift(config: Run, drift: levels.DriftingNoise, task: Task) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
     """Noise that is drawn anew before every epoch, at the time of that epoch; epoch 0 at t = 0, the last at t = 1."""
     generator = _generator(config.seed, "drift")
 
     def redraw(epoch: int, *_) -> tuple[torch.Tensor, torch.Tensor]:
-        noisy = SENSORS[config.sensor](law(task.train_clean, generator, epoch / max(config.epochs - 1, 1)))
-        return noise.clamp_for_network(noisy), task.train_clean if config.targets == "clean" else noisy
+        noisy = SENSORS[config.sensor](drift(task.train_clean, generator, epoch / max(config.epochs - 1, 1)))
+        return levels.clamp_for_network(noisy), task.train_clean if config.targets == "clean" else noisy
 
     return redraw
 

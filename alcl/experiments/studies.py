@@ -107,9 +107,9 @@ def sizes(dataset: str, tuning: Records) -> Configs:
 def unseen(dataset: str, tuning: Records) -> Configs:
     """Alpha-stable, Laplace and contaminated Gaussian noise: nothing was developed on it. GCL tuned there, or kept."""
     found: Configs = []
-    for law in UNSEEN:
-        found += [(m, method_run(m, dataset, law, seed)) for m in (*_PLAIN, "clean") for seed in _seeds(dataset)]
-        found += _gcl({"gcl, tuned here": law, "gcl, kept": KEPT_LEVEL}, tuning, dataset, law, _seeds(dataset))
+    for noise in UNSEEN:
+        found += [(m, method_run(m, dataset, noise, seed)) for m in (*_PLAIN, "clean") for seed in _seeds(dataset)]
+        found += _gcl({"gcl, tuned here": noise, "gcl, kept": KEPT_LEVEL}, tuning, dataset, noise, _seeds(dataset))
     return found
 
 
@@ -126,7 +126,7 @@ def neighbours(dataset: str, tuning: Records) -> Configs:
 
 @dataclass(frozen=True)
 class Study:
-    """`runs(dataset, tuning records)` on `datasets`; GCL is tuned for the study at the laws `tune`."""
+    """`runs(dataset, tuning records)` on `datasets`; GCL is tuned for the study on the noise named in `tune`."""
 
     runs: Callable[[str, Records], Configs]
     datasets: tuple[str, ...]

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..noise import LEVELS
 from .analysis import sort_records, tuning_landscape
+from .levels import LEVELS
 from .protocol import KEPT_LEVEL, MEASURES, TUNING_SEEDS, oracle
 from .reconstruction import Run, method_run
 

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..experiments.analysis import CONDITION, SEEDS, in_both_measures
+from ..experiments.levels import LEVELS
 from ..experiments.protocol import BENCHMARK, EMBEDDED, MEASURES
-from ..noise import LEVELS
 from .figures import COLORS, LABELS, LEVEL_COLORS, MARKERS, condition_legend, difference_dots, headline, style
 
 __all__ = [

@@ -19,7 +19,8 @@ from ..comparators import (
     PseudoHuberLoss,
     StudentTLoss,
 )
-from ..influence import Influence, _standard_normal
+from ..experiments.location import standard_normal
+from ..influence import Influence
 from ..losses import ALCLoss, CauchyLoss, GeneralizedCorrentropyLoss, HuberLoss, L1Loss, MSELoss
 
 
@@ -108,7 +109,7 @@ def default_distributions() -> dict[str, Distribution]:
     """The distributions `table` uses by default: from no tails to no mean."""
     zero, one = torch.tensor(0.0, dtype=torch.float64), torch.tensor(1.0, dtype=torch.float64)
     return {
-        "Gaussian": _standard_normal(),
+        "Gaussian": standard_normal(),
         "Laplace": torch.distributions.Laplace(zero, one),
         "t3": torch.distributions.StudentT(3 * one),
         "Cauchy": torch.distributions.StudentT(one),

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 from torch import Tensor
 
-from ..noise import NETWORK_RANGE, clamp_for_network
+from ..experiments.levels import NETWORK_RANGE, clamp_for_network
 from .figures import COLORS, LEVEL_COLORS, direct_label, headline
 
 __all__ = [

@@ -27,8 +27,8 @@ from ..experiments.analysis import (
     sides,
     single_settings,
 )
+from ..experiments.levels import LEVELS
 from ..experiments.protocol import BENCHMARK, EMBEDDED, study_store
-from ..noise import LEVELS
 from .bench import summary
 from .choices import choices_markdown
 from .claims import claims_ledger, ledger_markdown, load_bench, theorem_index

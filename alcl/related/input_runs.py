@@ -27,9 +27,9 @@ from ..catalogue import make_loss
 from ..experiments import sweeps
 from ..experiments.configs import Config, environment, one_of, stream_seed, whole
 from ..experiments.datasets import DATASETS, Dataset, load_dataset, split_validation
+from ..experiments.levels import LEVELS
 from ..experiments.records import RecordStore
 from ..experiments.training import fit
-from ..noise import LEVELS
 from .feature_losses import (
     PERTURBATIONS,
     TRAININGS,
@@ -61,10 +61,10 @@ CURVED, DRAWS, VIEWS = 360, 20, 20
 class InputRun(Config):
     """One classifier. Fields left at None take the data set's entry in `SETTINGS`.
 
-    training: one of `feature_losses.TRAININGS`, with injected noise of standard deviation `sigma`. level: a level
-    of `alcl.noise.LEVELS` that contaminates the training images themselves, or "none". auxiliary: the loss of a linear
-    decoder that has to reproduce the training images from the features, "none", "mse" or "alcl". seed: draws weights,
-    batches and all noise, the same for every training.
+    training: one of `feature_losses.TRAININGS`, with injected noise of standard deviation `sigma`. level: a key of
+    `alcl.experiments.levels.LEVELS`, whose noise contaminates the training images themselves, or "none". auxiliary: the
+    loss of a linear decoder that has to reproduce the training images from the features, "none", "mse" or "alcl". seed:
+    draws weights, batches and all noise, the same for every training.
 
     Raises ValueError, naming the field and its legal values, when it is made.
     """

@@ -2,7 +2,7 @@
 
     noisy = SymmetricLabelNoise(0.4)(labels, classes=10, generator=generator)
 
-A law decides for every label whether it flips (its `rates`) and to which other class (its `alternatives`). One uniform
+For every label it decides whether it flips (its `rates`) and to which other class (its `alternatives`). One uniform
 number a label decides each, so raising the rate only adds flips: it never takes one back.
 """
 
@@ -39,7 +39,7 @@ FLIPS: dict[str, dict[int, int]] = {
 
 @dataclass(frozen=True)
 class LabelNoise:
-    """Base of the laws: `rate` in [0, 1] is the probability that a label flips."""
+    """Base of all label noise: `rate` in [0, 1] is the probability that a label flips."""
 
     rate: float
 
@@ -125,7 +125,7 @@ class InstanceDependentLabelNoise(LabelNoise):
 
     Every image has its own flip rate, normal around `rate` with standard deviation `spread`, truncated to [0, 1]; where
     it goes is the softmax, over the other classes, of a random linear function of its (standardised) pixels, one for
-    every class. Unlike the original, the mean rate of the truncated law is not `rate` to the last digit near 0 and 1.
+    every class. Unlike the original, the mean of the truncated normal is not `rate` to the last digit near 0 and 1.
     """
 
     spread: float = 0.1
@@ -158,14 +158,14 @@ class InstanceDependentLabelNoise(LabelNoise):
 
 
 def make_label_noise(kind: str, rate: float, dataset: str | None = None) -> LabelNoise:
-    """The law called `kind`: "symmetric", "asymmetric" (with the flips of `dataset`, see `FLIPS`) or "instance".
+    """Label noise by its kind: "symmetric", "asymmetric" (with the flips of `dataset`, see `FLIPS`) or "instance".
 
     Raises:
         ValueError: unknown kind or rate, or a data set for which no flips are known.
     """
-    laws: Mapping[str, Any] = {"symmetric": SymmetricLabelNoise, "instance": InstanceDependentLabelNoise}
-    if kind in laws:
-        return laws[kind](rate)
+    kinds: Mapping[str, Any] = {"symmetric": SymmetricLabelNoise, "instance": InstanceDependentLabelNoise}
+    if kind in kinds:
+        return kinds[kind](rate)
     if kind != "asymmetric":
         raise ValueError(f"kind must be one of symmetric, asymmetric, instance; got {kind!r}")
     if dataset not in FLIPS:

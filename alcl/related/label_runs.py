@@ -226,8 +226,8 @@ def make_task(config: LabelRun) -> LabelTask:
     classes = DATASETS[config.dataset].classes
     given = y
     if config.noise != "none":
-        law = make_label_noise(config.noise, config.rate, config.dataset)
-        given = law(y, classes, torch.Generator().manual_seed(stream(config.seed, "noise")), images=x)
+        noise = make_label_noise(config.noise, config.rate, config.dataset)
+        given = noise(y, classes, torch.Generator().manual_seed(stream(config.seed, "noise")), images=x)
     test = config.evaluate_on == "test"
     x_eval = data.x_test[: config.n_test] if test else data.x_train[validation]
     y_eval = data.y_test[: config.n_test] if test else data.y_train[validation]

@@ -10,9 +10,9 @@ from made_records import BEST, as_claimed, record, tuning, world
 from scipy import stats
 
 from alcl.experiments import analysis
+from alcl.experiments.levels import LEVELS
 from alcl.experiments.protocol import BENCHMARK, GCL_ALPHAS, GCL_BETAS, KEPT_LEVEL, tuning_runs
 from alcl.experiments.reconstruction import METHODS, SETTINGS, method_of, method_run
-from alcl.noise import LEVELS
 
 
 @pytest.fixture(scope="module")

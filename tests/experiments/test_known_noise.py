@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from alcl import noise
 from alcl.experiments.known_noise import LIMITS, KnownNoiseLoss
+from alcl.experiments.levels import get_level
 
 CASES = [(level, sensor) for level in ("low", "between", "high", "extreme") for sensor in LIMITS]
 pytestmark = pytest.mark.usefixtures("double_precision")
@@ -21,7 +21,7 @@ def log_prob(loss, pixel, target):
 
 def reference(level, sensor, pixel, target):
     """Density, or probability at a limit, by scipy."""
-    mixed, (lower, upper) = noise.get_level(level), LIMITS[sensor]
+    mixed, (lower, upper) = get_level(level), LIMITS[sensor]
     total = np.zeros_like(target)
     for share, centre in ((1 - mixed.impulse, pixel), (mixed.impulse / 2, 0.0), (mixed.impulse / 2, 1.0)):
         t = stats.t(mixed.dof, loc=centre, scale=mixed.scale)
@@ -51,7 +51,7 @@ def test_all_probability_is_one(level, pixel):
 @pytest.mark.parametrize("level", ["low", "extreme"])
 def test_is_the_distribution_of_what_the_noise_draws(level):
     pixel, count = 0.8, 200_000
-    y = noise.get_level(level)(torch.full((count,), pixel), torch.Generator().manual_seed(0)).clamp(0, 1)
+    y = get_level(level)(torch.full((count,), pixel), torch.Generator().manual_seed(0)).clamp(0, 1)
     loss = KnownNoiseLoss(level, "clipped")
     edges = np.linspace(0, 1, 6)
     for low, high in itertools.pairwise(edges):
@@ -68,7 +68,7 @@ def test_is_the_distribution_of_what_the_noise_draws(level):
 def test_the_truth_has_the_least_expected_loss():
     """Of a constant prediction for many draws of one pixel (information inequality)."""
     loss, truth = KnownNoiseLoss("high", "clipped"), 0.3
-    y = noise.get_level("high")(torch.full((50_000,), truth), torch.Generator().manual_seed(1)).clamp(0, 1)
+    y = get_level("high")(torch.full((50_000,), truth), torch.Generator().manual_seed(1)).clamp(0, 1)
     grid = torch.linspace(0, 1, 101)
     values = torch.stack([loss(m.expand_as(y), y) for m in grid])
     assert grid[values.argmin()].item() == pytest.approx(truth, abs=0.0101)
@@ -92,7 +92,7 @@ def test_float32_is_finite_and_right_for_the_farthest_target():
 
 
 def test_posterior_is_bayes():
-    loss, mixed = KnownNoiseLoss("high", "unclipped"), noise.get_level("high")
+    loss, mixed = KnownNoiseLoss("high", "unclipped"), get_level("high")
     input, target = torch.tensor([0.5, 0.5]), torch.tensor([0.5, 1.0])
     core = stats.t(mixed.dof, loc=0.5, scale=mixed.scale).pdf(target.numpy()) * (1 - mixed.impulse)
     expected = 1 - core / np.exp(reference("high", "unclipped", 0.5, target.numpy()))

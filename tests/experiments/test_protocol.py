@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from alcl import noise
-from alcl.experiments import protocol, reconstruction
+from alcl.experiments import levels, protocol, reconstruction
 from alcl.experiments.protocol import PROFILES, condition_runs, oracle, tuning_runs
 from alcl.experiments.reconstruction import METHODS, SENSORS, Run, method_of, method_run, run, sweep
 from alcl.experiments.records import RecordStore
@@ -127,7 +126,7 @@ def test_a_sensor_changes_targets_and_inputs_and_not_the_noise(evaluate_on):
 def test_drifting_noise_goes_through_the_sensor():
     config = Run("digits", "drift_up", sensor="clipped", **SMALL)
     task = reconstruction.make_task(config)
-    redraw = reconstruction._drift(config, noise.get_level("drift_up"), task)
+    redraw = reconstruction._drift(config, levels.get_level("drift_up"), task)
     inputs, targets = redraw(1)
     assert torch.equal(inputs, targets)
     assert targets.min() == 0
@@ -216,11 +215,11 @@ def test_drifting_noise_is_drawn_for_every_epoch_and_judged_at_its_end():
     task = reconstruction.make_task(config)
     end = reconstruction.make_task(method_run("mse", "digits", "extreme", 3, epochs=3, n_train=50, n_test=40))
     assert torch.equal(task.eval_inputs, end.eval_inputs)
-    redraw = reconstruction._drift(config, noise.get_level("drift_up"), task)
+    redraw = reconstruction._drift(config, levels.get_level("drift_up"), task)
     spread = []
     for epoch in range(3):
         inputs, targets = redraw(epoch, None, None)
-        assert torch.equal(inputs, noise.clamp_for_network(targets))
+        assert torch.equal(inputs, levels.clamp_for_network(targets))
         spread.append((targets - task.train_clean).abs().mean(dtype=torch.float64).clamp(max=1e3).item())
     assert spread[0] < spread[1] < spread[2]
     assert run(config)["metrics"] == run(config)["metrics"]

@@ -5,9 +5,9 @@ import pytest
 
 from alcl.catalogue import make_loss
 from alcl.experiments import protocol, reconstruction, studies
+from alcl.experiments.levels import LEVELS, STUDY_NOISE
 from alcl.experiments.protocol import tuning_runs
 from alcl.experiments.reconstruction import METHODS, Run, method_run
-from alcl.noise import LEVELS, STUDY_LAWS
 
 
 def record(config, value=0.5):
@@ -45,7 +45,7 @@ def test_runs_are_declared_once_each_and_judged_on_test_images(name, folder):
     assert {config.evaluate_on for _, config in found} == {"test"}
     assert {config.seed for _, config in found} <= set(range(10))
     assert any(label == "alcl" for label, _ in found)
-    used = {c.level for _, c in found} & set(STUDY_LAWS)
+    used = {c.level for _, c in found} & set(STUDY_NOISE)
     assert used == {"drift": {"drift_up", "drift_down"}, "channels": {"channels"}, "unseen": set(studies.UNSEEN)}.get(
         name, set()
     )

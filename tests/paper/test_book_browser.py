@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from alcl import ALCLoss, ContaminatedALCLoss, losses
-from alcl.influence import location_estimate
+from alcl.experiments.location import location_estimate
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PARAMETERS = ("alpha", "beta", "kappa", "eps")

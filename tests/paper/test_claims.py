@@ -9,9 +9,9 @@ import pytest
 from made_records import as_claimed, claimed_world, world
 
 from alcl.experiments import analysis
+from alcl.experiments.levels import LEVELS
 from alcl.experiments.protocol import EMBEDDED, GCL_ALPHAS, GCL_BETAS
 from alcl.experiments.reconstruction import method_of
-from alcl.noise import LEVELS
 from alcl.paper import claims
 from alcl.paper.theorems import find_theorems
 

@@ -11,8 +11,9 @@ from scipy import integrate
 
 from alcl import ALCLoss, ContaminatedALCLoss, ContaminatedT, GeneralizedT, losses
 from alcl.distributions import log_normalizer
+from alcl.experiments.location import location_estimate
 from alcl.functional import alcl_loss
-from alcl.influence import Influence, location_estimate
+from alcl.influence import Influence
 from alcl.paper import figures
 
 quickjs = pytest.importorskip("quickjs", reason="the extra book has the JavaScript engine (Python 3.11 on)")

@@ -22,7 +22,7 @@ from matplotlib.colors import to_rgb
 from scipy.optimize import minimize
 
 from alcl.experiments.datasets import DATASETS
-from alcl.noise import LEVELS
+from alcl.experiments.levels import LEVELS
 from alcl.paper import figures, manifest
 
 METHODS = ["mse", "l1", "huber", "cauchy", "gcl", "gcl_kept", "student_t", "barron", "alcl", "alcl_kappa", "clean"]

@@ -10,7 +10,7 @@ import torch
 from matplotlib.colors import to_hex
 from scipy import stats
 
-from alcl.noise import NETWORK_RANGE
+from alcl.experiments.levels import NETWORK_RANGE
 from alcl.paper import noise_figures
 from alcl.paper.figures import LEVEL_COLORS
 
