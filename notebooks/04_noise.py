@@ -174,9 +174,9 @@ assert worst < 1e-6
 # %% [markdown]
 # ## 2 · Every distribution against its reference
 #
-# Student-t noise is in `alcl.noise`; what else the literature on robust learning uses, alpha-stable, Laplace and
-# Tukey's contaminated Gaussian, in `alcl.experiments.levels`. Each is compared with scipy's distribution function by the
-# Kolmogorov-Smirnov test. For mixed noise at a pixel $x$ that is a mixture of three shifted Student-t distributions:
+# There are also alpha-stable, Laplace and contaminated Gaussian noise (`alcl.experiments.levels`). Each is compared
+# with scipy's distribution function by the Kolmogorov-Smirnov test. Mixed noise at a pixel $x$ is a mixture of three
+# shifted Student-t distributions:
 #
 # $$ P(y \le a) = (1 - p)\, F_\nu\bigl(\tfrac{a - x}{s}\bigr) + \tfrac p2 F_\nu\bigl(\tfrac{a}{s}\bigr)
 # {} + \tfrac p2 F_\nu\bigl(\tfrac{a - 1}{s}\bigr). $$
