@@ -63,7 +63,7 @@ figures: $(READY)  ## execute what has changed and write all of paper_figures/ (
 ifneq ($(PROFILE),live)
 	$(PY) -m alcl.experiments --profile $(PROFILE) --records $(RECORDS) --jobs $(JOBS) $(CLUSTER) $(if $(FRESH),--fresh)
 endif
-	+$(MAKE) --no-print-directory --keep-going --jobs $(JOBS) README.md
+	+$(PY) notebooks/warm.py $(MAKE) --no-print-directory --keep-going --jobs $(JOBS) README.md
 
 # Executed backwards: the long ones have high numbers, and begun first they leave no core idle at the end. But the last
 # one, on the claims and the figures, reads all the others.
@@ -105,7 +105,8 @@ studies: $(READY)  ## noisy labels, noisy inputs and the studies beyond the pape
 test: $(READY)  ## unit and property tests, the gates, and nbval over every notebook
 	$(PY) -m pytest tests -n $(JOBS) --dist loadscope --no-loadscope-reorder
 	TQDM_DISABLE=1 OMP_NUM_THREADS=1 ALCL_FIGURES="$(CURDIR)/build/nbval_figures" \
-	  $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 1200 -p no:cacheprovider -n $(JOBS) --dist loadscope notebooks
+	  $(PY) notebooks/warm.py $(PY) -m pytest --nbval-lax --nbval-kernel-name python3 --nbval-cell-timeout 1200 \
+	  -p no:cacheprovider -n $(JOBS) --dist loadscope --no-loadscope-reorder notebooks
 
 test-deep: $(READY)  ## the property tests with 10,000 examples each (hours)
 	HYPOTHESIS_PROFILE=deep $(PY) -m pytest tests -n $(JOBS) --dist loadscope --no-loadscope-reorder

@@ -13,6 +13,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+import warm
+
+if __name__ == "__main__" and warm.FOLDER in os.environ:
+    sys.exit(warm.ask("execute", sys.argv[1:]))
+
 sys.modules["rfc3987_syntax"] = None  # jsonschema would import it, for a second, to check what no notebook has
 
 import nbformat
