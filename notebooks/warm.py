@@ -29,8 +29,13 @@ from pathlib import Path
 #: The environment variable with the folder of the sockets, one for each of KINDS.
 FOLDER = "ALCL_WARM"
 KINDS = ("kernel", "execute")
-#: What these packages come to import when they are used: the first with every optimizer of torch.
-LATER = ("torch._dynamo", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_pdf", "PIL.PngImagePlugin")
+#: What is imported only when it is used, by package: torch._dynamo with every optimizer, the others here and there.
+LATER = {
+    "torch": ("torch._dynamo", "torchmetrics.functional.image"),
+    "matplotlib": ("matplotlib.backends.backend_agg", "matplotlib.backends.backend_pdf", "PIL.PngImagePlugin"),
+    "sklearn": ("sklearn.datasets", "sklearn.linear_model", "sklearn.pipeline", "sklearn.preprocessing"),
+    "alcl": ("jupytext", "nbformat"),
+}
 
 # ------------------------------------------------------------ who asks
 
@@ -73,8 +78,8 @@ def prepare_kernel():
     for statement in statements:
         with suppress(Exception):  # it will fail in the notebook, where it can be read
             exec(statement, {})
-    for name in LATER:
-        if name.partition(".")[0] in sys.modules:
+    for name in [name for package, names in LATER.items() if package in sys.modules for name in names]:
+        with suppress(ImportError):
             importlib.import_module(name)
 
 
