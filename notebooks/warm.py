@@ -87,7 +87,7 @@ def run_kernel(arguments):
     import numpy as np
     from ipykernel.kernelapp import launch_new_instance
 
-    np.random.seed()  # not the state of all other forks
+    np.random.seed()  # noqa: NPY002 - not the state of all other forks
     sys.argv = ["ipykernel_launcher.py", *arguments, f"--IPKernelApp.parent_handle={os.getppid()}"]
     launch_new_instance()
 

@@ -577,7 +577,13 @@ def workshop(tmp_path_factory):
     """A checkout with the Makefile, the tools, three small notebooks and, of the package, what the Makefile calls."""
     folder = tmp_path_factory.mktemp("work shop")
     (folder / "notebooks").mkdir()
-    for name in ("Makefile", "requirements.lock", "notebooks/execute.py", "notebooks/if_changed.py", "notebooks/warm.py"):
+    for name in (
+        "Makefile",
+        "requirements.lock",
+        "notebooks/execute.py",
+        "notebooks/if_changed.py",
+        "notebooks/warm.py",
+    ):
         shutil.copy(ROOT / name, folder / name)
     for module in re.findall(r"-m (alcl[.a-z_]*)", (folder / "Makefile").read_text()):
         path = folder.joinpath(*module.split(".")).with_suffix(".py")

@@ -153,7 +153,9 @@ def test_kernels_end_with_the_tool_even_if_it_is_killed(folder, tmp_path, reques
 
 
 def test_signals_reach_the_command_and_its_code_comes_back(folder):
-    script = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(5)); print(1, flush=True); time.sleep(600)"
+    script = (
+        "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(5)); print(1, flush=True); time.sleep(600)"
+    )
     tool = subprocess.Popen([sys.executable, str(WARM), sys.executable, "-c", script], stdout=subprocess.PIPE)
     tool.stdout.readline()
     tool.terminate()

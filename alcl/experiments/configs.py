@@ -43,7 +43,7 @@ class Config:
 
     def config(self) -> dict[str, Any]:
         """The fields as JSON-ready values; `from_config` is the inverse."""
-        # Not asdict, which copies values: they are numbers, words and tuples, and this is called ten thousands of times.
+        # Not asdict, which copies values. They are numbers, words and tuples, and this is called ten thousand times.
         content = {field.name: getattr(self, field.name) for field in fields(self)}
         if self.kind is not None:
             content = {"kind": self.kind, **content}

@@ -11,11 +11,10 @@ import subprocess
 import sys
 import time
 import warnings
-from pathlib import Path
 
 import pytest
+from light import light
 
-import alcl
 from alcl.experiments.records import RecordStore
 
 #: `make test-deep` kills ten times as often.
@@ -189,22 +188,11 @@ sys.exit(sweeps.command(lambda: sweeps.sweep(runs, store, run, jobs=2, progress=
 RUNS = 150
 
 
-#: Twelve processes that import torch would take half a minute, and these runs need none. So in the folder where they
-#: are started, the package has no face that imports everything, and torch is what a worker calls of it.
-LIGHT = {
-    "alcl/__init__.py": f"__path__ = [{str(Path(alcl.__file__).parent)!r}]\n",
-    "torch.py": "def set_num_threads(number):\n    assert number == 1\n",
-}
-
-
 def start_with_workers(path, runs=RUNS):
     """The process, with its stderr in a file: of a pipe, workers that outlive it would hold the other end."""
-    for name, content in LIGHT.items():
-        (path.parent / name).parent.mkdir(exist_ok=True)
-        (path.parent / name).write_text(content)
     command = [sys.executable, "-c", WITH_WORKERS, str(path), str(runs)]
     with path.with_suffix(".err").open("w") as stderr:
-        return subprocess.Popen(command, start_new_session=True, stderr=stderr, cwd=path.parent)
+        return subprocess.Popen(command, start_new_session=True, stderr=stderr, cwd=light(path.parent))
 
 
 def group(leader):
