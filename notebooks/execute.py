@@ -26,16 +26,15 @@ from jupytext.cli import jupytext
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-os.environ["TQDM_DISABLE"] = "1"  # a bar's text would differ on every run
-os.environ.pop("MPLBACKEND", None)  # figures are to be shown in the notebook
-# One thread: notebooks share the cores, and sums in another order would change the last digits of the results.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def execute(source, folder):
     """The executed notebook in `folder`."""
+    os.environ["TQDM_DISABLE"] = "1"  # a bar's text would differ on every run
+    os.environ.pop("MPLBACKEND", None)  # figures are to be shown in the notebook
+    # One thread: notebooks share the cores, and sums in another order would change the last digits of the results.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     target = source.with_suffix(".ipynb")
     for file in (source, target):
         if file.exists():

@@ -603,7 +603,7 @@ def make(folder, *targets):
     environment = {
         key: text
         for key, text in os.environ.items()
-        if key not in ("ALCL_FIGURES", "TQDM_DISABLE") and not key.startswith(("MAKE", "MFLAGS"))
+        if key not in ("ALCL_FIGURES", "TQDM_DISABLE", "OMP_NUM_THREADS") and not key.startswith(("MAKE", "MFLAGS"))
     }
     command = ["make", "VENV=none", f"PYTHON={sys.executable}", "JOBS=2", *targets]
     environment["MPLBACKEND"] = "Agg"  # which may not reach the notebooks
@@ -636,7 +636,9 @@ def test_make_figures(workshop, tmp_path):
     assert [problem for problem in volatile(good) if str(folder).split()[0] not in problem] == []
     assert "version" not in nbformat.read(good, 4).metadata.language_info
 
-    source = HEADER + "# %%\nrecords = 2\nimport ipykernel\n\nassert 'ipc' in ipykernel.get_connection_info()\n"
+    source = HEADER + "# %%\nrecords = 2\nimport os\n\nimport ipykernel\n\n"
+    source += "assert 'ipc' in ipykernel.get_connection_info()\nassert 'inline' in os.environ['MPLBACKEND']\n"
+    source += "assert (os.environ['TQDM_DISABLE'], os.environ['OMP_NUM_THREADS']) == ('1', '1')\n"
     bad.with_suffix(".py").write_text(source)
     done = make(workshop, "figures")
     assert (done.returncode, executed(done)) == (0, ["02_bad", "03_figures"])
