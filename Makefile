@@ -78,7 +78,7 @@ IF_CHANGED = @$(PY) notebooks/if_changed.py $@ $(filter-out FORCE,$^) --
 FORCE:
 .PRECIOUS: %.ipynb README.md $(COSTS)
 
-notebooks/%.ipynb: notebooks/%.py notebooks/execute.py FORCE | $(READY)
+notebooks/%.ipynb: notebooks/%.py notebooks/execute.py notebooks/warm.py FORCE | $(READY)
 	$(IF_CHANGED) $(PY) notebooks/execute.py $<
 $(READERS): $(RUNS)
 notebooks/02_influence.ipynb: notebooks/explorer/explorer.js

@@ -12,6 +12,7 @@ Where there is no fork, the command runs as it would without this.
 """
 
 import ast
+import builtins
 import gc
 import importlib
 import json
@@ -25,6 +26,7 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 #: The environment variable with the folder of the sockets, one for each of KINDS.
 FOLDER = "ALCL_WARM"
@@ -65,6 +67,7 @@ def prepare_kernel():
     """Import what notebooks import, by their own statements."""
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # as ipykernel sets it
     os.environ.pop("JPY_PARENT_PID", None)
+    builtins.get_ipython = lambda: SimpleNamespace(kernel=True)  # pandas asks once: it shows tables for a screen or not
     here = Path(__file__).resolve().parent
     sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != here]
     import ipykernel.kernelapp
@@ -81,6 +84,7 @@ def prepare_kernel():
     for name in [name for package, names in LATER.items() if package in sys.modules for name in names]:
         with suppress(ImportError):
             importlib.import_module(name)
+    del builtins.get_ipython
 
 
 def run_kernel(arguments):

@@ -277,7 +277,34 @@ def needless_silence(path):
     return found
 
 
+def needs_more_imports(sources):
+    """Names like torch.nn.utils of which the notebooks' own `import torch` does not bring all parts.
+
+    A kernel of `make figures` has imported what all notebooks import, and would not show it; a reader's has not.
+    """
+    used = {}
+    for source in sources:
+        nodes = list(ast.walk(ast.parse(source)))
+        plain = {ast.unparse(node): node.names for node in nodes if isinstance(node, ast.Import)}
+        names = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
+        for statement, aliases in plain.items():
+            known = {alias.asname or alias.name.partition(".")[0] for alias in aliases}
+            found = {name for name in names if name.partition(".")[0] in known and re.fullmatch(r"[\w.]+", name)}
+            used.setdefault(statement, set()).update(found)
+    order = sorted(used, key=lambda statement: "alcl" in statement)  # which imports others
+    script = (
+        "import json, sys\nfor statement, names in json.load(sys.stdin):\n    here = {}\n    exec(statement, here)\n"
+    )
+    script += "    for name in names:\n        try: eval(name, here)\n        except AttributeError: print(name)\n"
+    command, given = [sys.executable, "-c", script], json.dumps([(each, sorted(used[each])) for each in order])
+    return subprocess.run(command, input=given, capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
+
+
 # ------------------------------------------------------------ over the committed notebooks
+
+
+def test_a_kernel_of_its_own_has_all_that_a_notebook_uses():
+    assert needs_more_imports([path.read_text("utf-8") for path in SOURCES]) == []
 
 
 def test_notebooks_are_numbered_without_gaps():
@@ -552,6 +579,13 @@ def test_gate_silence(tmp_path, text, found):
     path = tmp_path / "01_a.py"
     path.write_text(text)
     assert needless_silence(path) == found
+
+
+def test_gate_imports():
+    short = "import xml\nxml.dom.minidom.parse\nxml.__name__"
+    whole = "import xml.dom.minidom as m, os\nm.parse, os.path.sep"
+    assert needs_more_imports([short, whole]) == ["xml.dom", "xml.dom.minidom", "xml.dom.minidom.parse"]
+    assert needs_more_imports([whole, "import xml.dom.minidom\nxml.dom.minidom.parse(x).y"]) == []
 
 
 def test_gate_figures(tmp_path):

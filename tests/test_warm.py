@@ -53,10 +53,11 @@ start(MINE="second")
 ABOUT = '''
 import json, os, sys
 import numpy as np
+import pandas as pd
 print(json.dumps({
     "imported": "colorsys" in sys.modules, "mine": os.environ["MINE"], "folder": os.getcwd(), "pid": os.getpid(),
     "parent": os.getppid(), "random": np.random.rand(), "held": globals().get("held"), "main": __name__,
-    "path": sys.path, "backend": os.environ["MPLBACKEND"],
+    "path": sys.path, "backend": os.environ["MPLBACKEND"], "columns": pd.get_option("display.max_columns"),
 }))
 held = 1
 '''
@@ -64,7 +65,7 @@ abouts = [json.loads(ask(number, ABOUT)) for number in (0, 1)]
 found = {"abouts": abouts, "process": kernels[0][0].provisioner.process.pid}
 
 manager, client = kernels[0]
-client.execute("import time\\nprint('begun', flush=True)\\ntime.sleep(600)")
+client.execute("import time\\nprint('begun', flush=True)\\ntime.sleep(600)", stop_on_error=False)
 while client.get_iopub_msg(timeout=300)["content"].get("text") != "begun\\n":
     pass
 manager.interrupt_kernel()
@@ -90,7 +91,7 @@ def folder(tmp_path_factory):
     """A folder with the tool and one notebook, which imports something small."""
     folder = tmp_path_factory.mktemp("note books")
     shutil.copy(WARM, folder)
-    (folder / "01_a.py").write_text("import no_such_package\nimport colorsys\n")
+    (folder / "01_a.py").write_text("import no_such_package\nimport colorsys\nimport pandas\n")
     (folder / "client.py").write_text(CLIENT)
     return folder
 
@@ -127,6 +128,7 @@ def test_kernels_share_imports_and_nothing_else(folder, tmp_path):
         assert about["main"] == "__main__"
         assert Path(about["folder"]).samefile(folder)
         assert str(folder) not in about["path"]
+        assert about["columns"] == 20  # not those of a terminal
         assert about["backend"] == "module://matplotlib_inline.backend_inline"
     assert first["parent"] == second["parent"]
     assert first["pid"] != found["process"]  # which stands in for it
