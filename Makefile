@@ -104,7 +104,7 @@ studies: $(READY)  ## noisy labels, noisy inputs and the studies beyond the pape
 # nbval runs the committed notebooks and compares tagged outputs; their figures go to build/, not over the committed ones,
 # but beside copies of them: a figure that has not changed is not drawn a second time, for its PDF.
 test: $(READY)  ## unit and property tests, the gates, and nbval over every notebook
-	$(PY) -m pytest tests -n $(JOBS) --dist loadscope --no-loadscope-reorder
+	$(PY) -m pytest -p no:nbval tests -n $(JOBS) --dist loadscope --no-loadscope-reorder
 	mkdir -p build/nbval_figures && cp paper_figures/*.* build/nbval_figures
 	TQDM_DISABLE=1 OMP_NUM_THREADS=1 ALCL_FIGURES="$(CURDIR)/build/nbval_figures" \
 	  $(PY) notebooks/warm.py $(PY) -m pytest --nbval-lax --nbval-kernel-name python3 --nbval-cell-timeout 1200 \
