@@ -36,7 +36,6 @@ LATER = {
     "torch": ("torch._dynamo", "torchmetrics.functional.image"),
     "matplotlib": ("matplotlib.backends.backend_agg", "matplotlib.backends.backend_pdf", "PIL.PngImagePlugin"),
     "sklearn": ("sklearn.datasets", "sklearn.linear_model", "sklearn.pipeline", "sklearn.preprocessing"),
-    "alcl": ("jupytext", "nbformat"),
 }
 
 # ------------------------------------------------------------ who asks
@@ -73,7 +72,6 @@ def prepare_kernel():
     import ipykernel.kernelapp
 
     assert ipykernel.kernelapp
-    sys.modules["rfc3987_syntax"] = None  # jsonschema would import it, for a second, to check what no notebook has
     statements = {}
     for source in sorted(here.glob("[0-9A][0-9]_*.py")):
         for node in ast.walk(ast.parse(source.read_bytes())):
@@ -85,7 +83,7 @@ def prepare_kernel():
     for name in [name for package, names in LATER.items() if package in sys.modules for name in names]:
         with suppress(ImportError):
             importlib.import_module(name)
-    del builtins.get_ipython, sys.modules["rfc3987_syntax"]
+    del builtins.get_ipython
 
 
 def run_kernel(arguments):
