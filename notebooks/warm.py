@@ -8,7 +8,7 @@ the first every kernel that COMMAND starts is a fork, of the second every notebo
 way Jupyter finds them: through a kernel of the usual name, python3, in a folder of JUPYTER_PATH. What stands in for
 the fork where it was started passes signals on and ends as it does; if either is killed, so is the other.
 
-Where there is no fork, the command runs as it would without this.
+Where there is no fork, or no place for sockets, the command runs as it would without this.
 """
 
 import ast
@@ -189,16 +189,21 @@ def main(command):
     spec.parent.mkdir(parents=True)
     argv = [sys.executable, "-SE", __file__, "--ask", "kernel", "-f", "{connection_file}"]
     spec.write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
-    lifeline, held = socket.socketpair()
-    servers = []
-    for kind in KINDS:
-        with socket.socket(socket.AF_UNIX) as listener:
+    listeners, servers = {kind: socket.socket(socket.AF_UNIX) for kind in KINDS}, []
+    try:
+        for kind, listener in listeners.items():
             listener.bind(os.path.join(folder, kind))
             listener.listen(64)
-            servers.append(os.fork())
-            if not servers[-1]:
-                held.close()
-                return serve(kind, listener, lifeline)()
+    except OSError:  # a folder of temporary files that takes no sockets, or whose name is too long for them
+        shutil.rmtree(folder)
+        return run(command)
+    lifeline, held = socket.socketpair()
+    for kind, listener in listeners.items():
+        servers.append(os.fork())
+        if not servers[-1]:
+            held.close()
+            return serve(kind, listener, lifeline)()
+        listener.close()
     try:
         path = os.pathsep.join(filter(None, [folder, os.environ.get("JUPYTER_PATH")]))
         return run(command, **{FOLDER: folder, "JUPYTER_PATH": path})

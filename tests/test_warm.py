@@ -164,6 +164,21 @@ def test_signals_reach_the_command_and_its_code_comes_back(folder):
     assert tool.wait() == 5
 
 
+def test_without_a_place_for_sockets_the_command_runs_as_it_is(tmp_path):
+    (long := tmp_path / ("x" * 120)).mkdir()
+    environment = {name: text for name, text in os.environ.items() if name != "ALCL_WARM"} | {"TMPDIR": str(long)}
+    tool = [
+        sys.executable,
+        str(WARM),
+        sys.executable,
+        "-c",
+        "import os, sys; sys.exit(3 + ('ALCL_WARM' in os.environ))",
+    ]
+    assert subprocess.run(tool, env=environment).returncode == 3
+    assert list(long.iterdir()) == []
+    assert subprocess.run(tool, env=environment | {"TMPDIR": str(tmp_path)}).returncode == 4
+
+
 def test_without_fork_the_command_runs_as_it_is(monkeypatch):
     spec = importlib.util.spec_from_file_location("warm", WARM)
     warm = importlib.util.module_from_spec(spec)
