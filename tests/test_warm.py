@@ -117,7 +117,7 @@ def command(folder, *arguments):
 def test_kernels_share_imports_and_nothing_else(folder, tmp_path):
     environment = {name: text for name, text in os.environ.items() if name != "MPLBACKEND"}
     environment |= {"TMPDIR": str(tmp_path), "JUPYTER_RUNTIME_DIR": str(tmp_path / "jupyter")}
-    done = subprocess.run(command(folder), capture_output=True, text=True, env=environment)
+    done = subprocess.run(command(folder), capture_output=True, text=True, env=environment, timeout=600)
     assert done.returncode == 7, done.stdout + done.stderr
     found = json.loads(done.stdout)
     first, second = found["abouts"]
