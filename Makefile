@@ -111,7 +111,7 @@ test: $(READY)  ## unit and property tests, the gates, and nbval over every note
 	  -p no:cacheprovider -n $(JOBS) --dist loadscope --no-loadscope-reorder notebooks
 
 test-deep: $(READY)  ## the property tests with 10,000 examples each (hours)
-	HYPOTHESIS_PROFILE=deep $(PY) -m pytest tests -n $(JOBS) --dist loadscope --no-loadscope-reorder
+	HYPOTHESIS_PROFILE=deep $(PY) -m pytest -p no:nbval tests -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
 # The lower ends of pyproject's ranges, and what is needed to test with, which may be new.
 OLDEST := .venv-oldest
@@ -148,7 +148,7 @@ check: $(READY)  ## lint, format, pip check, pairing of notebooks
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m pip check
-	$(PY) -m pytest -q tests/test_notebooks.py tests/paper/test_manifest.py tests/test_environment.py
+	$(PY) -m pytest -q -p no:nbval tests/test_notebooks.py tests/paper/test_manifest.py tests/test_environment.py
 
 audit: $(READY)  ## rerun a random sample of the embedded records and compare (N=10 SEED=0 PROFILE=embedded)
 	$(PY) -m alcl.experiments --profile $(if $(filter live,$(PROFILE)),embedded,$(PROFILE)) --records $(RECORDS) --audit $(or $(N),10) --seed $(or $(SEED),0)
