@@ -63,7 +63,7 @@ figures: $(READY)  ## execute what has changed and write all of paper_figures/ (
 ifneq ($(PROFILE),live)
 	$(PY) -m alcl.experiments --profile $(PROFILE) --records $(RECORDS) --jobs $(JOBS) $(CLUSTER) $(if $(FRESH),--fresh)
 endif
-	+$(MAKE) --no-print-directory --keep-going --jobs $(JOBS) README.md
+	+$(PY) notebooks/warm.py $(MAKE) --no-print-directory --keep-going --jobs $(JOBS) README.md
 
 # Executed backwards: the long ones have high numbers, and begun first they leave no core idle at the end. But the last
 # one, on the claims and the figures, reads all the others.
@@ -78,7 +78,7 @@ IF_CHANGED = @$(PY) notebooks/if_changed.py $@ $(filter-out FORCE,$^) --
 FORCE:
 .PRECIOUS: %.ipynb README.md $(COSTS)
 
-notebooks/%.ipynb: notebooks/%.py notebooks/execute.py FORCE | $(READY)
+notebooks/%.ipynb: notebooks/%.py notebooks/execute.py notebooks/warm.py FORCE | $(READY)
 	$(IF_CHANGED) $(PY) notebooks/execute.py $<
 $(READERS): $(RUNS)
 notebooks/02_influence.ipynb: notebooks/explorer/explorer.js
@@ -101,14 +101,17 @@ studies: $(READY)  ## noisy labels, noisy inputs and the studies beyond the pape
 	$(PY) -m alcl.experiments inputs --profile embedded --records $(RECORDS) --jobs $(JOBS)
 	$(PY) -m alcl.experiments studies --records $(RECORDS) --jobs $(JOBS) $(CLUSTER) $(if $(DATASETS),--datasets $(DATASETS))
 
-# nbval runs the committed notebooks and compares tagged outputs; their figures go to build/, not over the committed ones.
+# nbval runs the committed notebooks and compares tagged outputs; their figures go to build/, not over the committed ones,
+# but beside copies of them: a figure that has not changed is not drawn a second time, for its PDF.
 test: $(READY)  ## unit and property tests, the gates, and nbval over every notebook
-	$(PY) -m pytest tests -n $(JOBS) --dist loadscope --no-loadscope-reorder
+	$(PY) -m pytest -p no:nbval tests -n $(JOBS) --dist loadscope --no-loadscope-reorder
+	mkdir -p build/nbval_figures && cp paper_figures/*.* build/nbval_figures
 	TQDM_DISABLE=1 OMP_NUM_THREADS=1 ALCL_FIGURES="$(CURDIR)/build/nbval_figures" \
-	  $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 1200 -p no:cacheprovider -n $(JOBS) --dist loadscope notebooks
+	  $(PY) notebooks/warm.py $(PY) -m pytest --nbval-lax --nbval-kernel-name python3 --nbval-cell-timeout 1200 \
+	  -p no:cacheprovider -n $(JOBS) --dist loadscope --no-loadscope-reorder notebooks
 
 test-deep: $(READY)  ## the property tests with 10,000 examples each (hours)
-	HYPOTHESIS_PROFILE=deep $(PY) -m pytest tests -n $(JOBS) --dist loadscope --no-loadscope-reorder
+	HYPOTHESIS_PROFILE=deep $(PY) -m pytest -p no:nbval tests -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
 # The lower ends of pyproject's ranges, and what is needed to test with, which may be new.
 OLDEST := .venv-oldest
@@ -145,7 +148,7 @@ check: $(READY)  ## lint, format, pip check, pairing of notebooks
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m pip check
-	$(PY) -m pytest -q tests/test_notebooks.py tests/paper/test_manifest.py tests/test_environment.py
+	$(PY) -m pytest -q -p no:nbval tests/test_notebooks.py tests/paper/test_manifest.py tests/test_environment.py
 
 audit: $(READY)  ## rerun a random sample of the embedded records and compare (N=10 SEED=0 PROFILE=embedded)
 	$(PY) -m alcl.experiments --profile $(if $(filter live,$(PROFILE)),embedded,$(PROFILE)) --records $(RECORDS) --audit $(or $(N),10) --seed $(or $(SEED),0)

@@ -13,6 +13,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+import warm
+
+if __name__ == "__main__" and warm.FOLDER in os.environ:
+    sys.exit(warm.ask("execute", sys.argv[1:]))
+
 sys.modules["rfc3987_syntax"] = None  # jsonschema would import it, for a second, to check what no notebook has
 
 import nbformat
@@ -21,16 +26,15 @@ from jupytext.cli import jupytext
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-os.environ["TQDM_DISABLE"] = "1"  # a bar's text would differ on every run
-os.environ.pop("MPLBACKEND", None)  # figures are to be shown in the notebook
-# One thread: notebooks share the cores, and sums in another order would change the last digits of the results.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def execute(source, folder):
     """The executed notebook in `folder`."""
+    os.environ["TQDM_DISABLE"] = "1"  # a bar's text would differ on every run
+    os.environ.pop("MPLBACKEND", None)  # figures are to be shown in the notebook
+    # One thread: notebooks share the cores, and sums in another order would change the last digits of the results.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     target = source.with_suffix(".ipynb")
     for file in (source, target):
         if file.exists():

@@ -1,11 +1,13 @@
 """Shared test settings: one thread, and hypothesis profiles (`ci` by default, `deep` for `make test-deep`)."""
 
 import os
+import sys
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+sys.modules["rfc3987_syntax"] = None  # jsonschema would import it, for a second, to check what no notebook has
 # One thread a process: xdist supplies the parallelism, and results do not depend on the machine's core count.
 torch.set_num_threads(1)
 
@@ -16,7 +18,11 @@ settings.register_profile("deep", max_examples=10_000, deadline=None, suppress_h
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 #: Modules that take long. Begun first, none is left for the end, where one core would wait for another.
-LONG = ("test_sweeps_killed", "test_cluster", "test_notebooks", "test_losses", "test_interop", "test_figures")
+#: test_book builds the book, for which test_book_browser would wait.
+LONG = (
+    *("test_sweeps_killed", "test_cluster", "test_book", "test_figures", "test_interop", "test_kernels", "test_losses"),
+    *("test_mixtures", "test_notebooks"),
+)
 
 
 def pytest_collection_modifyitems(items):

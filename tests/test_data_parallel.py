@@ -90,6 +90,10 @@ def static():
     return ALCLoss(learn=())
 
 
+def columns():
+    return ALCLoss(parameter_shape=(2,), beta=torch.tensor([0.1, 1.0]))
+
+
 #: What is trained, and how it is wrapped.
 SCENARIOS = {
     "one module": (ALCLoss, one_module),
@@ -98,6 +102,7 @@ SCENARIOS = {
     "one module, nothing learned": (static, one_module),
     "nothing learned, only the model": (static, only_the_model),
     "each for itself": (ALCLoss, each_for_itself),
+    "each for itself, a scale for each column": (columns, each_for_itself),
     "own hooks": (ALCLoss, own_hooks),
     "a mask that holds nothing": (ALCLoss, masked),
     "only the model": (ALCLoss, only_the_model),
@@ -141,7 +146,9 @@ def refusal():
 
 
 def worker(rank, rendezvous, results):
-    # Imported while there is no process group, lest it keep one alive: see test_interop.py.
+    # DDP imports this module, whose functions have the process group of that moment as a default argument. Imported
+    # before there is a group, they do not keep it alive beyond destroy_process_group. Gloo's threads hold tensors for a
+    # while after a collective: one that outlived the interpreter would abort the process on freeing one.
     import torch.distributed.nn
 
     torch.set_num_threads(1)
@@ -154,7 +161,7 @@ def worker(rank, rendezvous, results):
         group = weakref.ref(torch.distributed.group.WORLD)
         torch.distributed.destroy_process_group()
         gc.collect()
-    assert group() is None, "the process group outlives its end"
+    assert group() is None, "the process group outlives its end, and its threads the interpreter"
 
 
 @pytest.fixture(scope="module")

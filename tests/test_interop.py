@@ -1,12 +1,9 @@
-"""ALCL inside the rest of torch: compile, torch.func, reduced precision, distributed training, saving, optimizers."""
+"""ALCL inside the rest of torch: compile, torch.func, reduced precision, saving, optimizers."""
 
 import copy
-import datetime
-import gc
 import io
 import pickle
 import shutil
-import weakref
 
 import pytest
 import torch
@@ -263,59 +260,6 @@ def test_gradient_scaling_leaves_the_step_as_it_was():
         outcomes.append([*model.parameters(), *criterion.parameters()])
     torch.testing.assert_close(*outcomes)
     assert outcomes[1][-1] != ALCLoss().raw_beta
-
-
-# --- distributed training -------------------------------------------------------------------------------------------
-
-WORLD, STEPS = 2, 4
-
-
-def train(model, criterion, batches):
-    optimizer = torch.optim.SGD(optimizer_groups(model, criterion, lr=0.2, loss_lr=0.5))
-    for input, target in batches:
-        optimizer.zero_grad()
-        criterion(model(input), target).backward()
-        optimizer.step()
-
-
-def state(model, criterion):
-    return [p.detach().clone() for p in (*model.parameters(), *criterion.parameters())]
-
-
-def worker(rank, rendezvous, results):
-    # DDP imports this module, whose functions have the process group of that moment as a default argument. Imported
-    # before there is a group, they do not keep it alive beyond destroy_process_group. Gloo's threads hold tensors for a
-    # while after a collective: one that outlived the interpreter would abort the process on freeing one.
-    import torch.distributed.nn
-
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=rendezvous, rank=rank, world_size=WORLD, timeout=datetime.timedelta(seconds=600)
-    )
-    parallel = nn.parallel.DistributedDataParallel
-    model, criterion = network(), CRITERIA["alcl_channels"]()
-    shards = [tuple(t.chunk(WORLD)[rank] for t in images(4, seed)) for seed in range(STEPS)]
-    train(parallel(model), parallel(criterion), shards)
-    torch.save(state(model, criterion), f"{results}/{rank}.pt")
-    group = weakref.ref(torch.distributed.group.WORLD)
-    torch.distributed.destroy_process_group()
-    gc.collect()
-    assert group() is None, "the process group outlives its end, and its threads the interpreter"
-
-
-@pytest.mark.skipif(
-    not (torch.distributed.is_available() and torch.distributed.is_gloo_available()), reason="torch without gloo"
-)
-def test_two_processes_train_as_one(tmp_path):
-    """DDP around model and criterion: both processes end with the parameters of one process on the whole batch."""
-    torch.multiprocessing.spawn(worker, (f"file://{tmp_path}/rendezvous", str(tmp_path)), nprocs=WORLD)
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(WORLD))
-    torch.testing.assert_close(first, second, rtol=0, atol=0)  # in step to the last bit
-    model, criterion = network(), CRITERIA["alcl_channels"]()
-    start = state(model, criterion)
-    train(model, criterion, [images(4, seed) for seed in range(STEPS)])
-    torch.testing.assert_close(first, state(model, criterion), rtol=1e-4, atol=1e-6)
-    assert not torch.allclose(first[-1], start[-1], rtol=1e-3)  # and beta did move
 
 
 # --- saving, copying ------------------------------------------------------------------------------------------------

@@ -277,7 +277,34 @@ def needless_silence(path):
     return found
 
 
+def needs_more_imports(sources):
+    """Names like torch.nn.utils of which the notebooks' own `import torch` does not bring all parts.
+
+    A kernel of `make figures` has imported what all notebooks import, and would not show it; a reader's has not.
+    """
+    used = {}
+    for source in sources:
+        nodes = list(ast.walk(ast.parse(source)))
+        plain = {ast.unparse(node): node.names for node in nodes if isinstance(node, ast.Import)}
+        names = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
+        for statement, aliases in plain.items():
+            known = {alias.asname or alias.name.partition(".")[0] for alias in aliases}
+            found = {name for name in names if name.partition(".")[0] in known and re.fullmatch(r"[\w.]+", name)}
+            used.setdefault(statement, set()).update(found)
+    order = sorted(used, key=lambda statement: "alcl" in statement)  # which imports others
+    script = (
+        "import json, sys\nfor statement, names in json.load(sys.stdin):\n    here = {}\n    exec(statement, here)\n"
+    )
+    script += "    for name in names:\n        try: eval(name, here)\n        except AttributeError: print(name)\n"
+    command, given = [sys.executable, "-c", script], json.dumps([(each, sorted(used[each])) for each in order])
+    return subprocess.run(command, input=given, capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
+
+
 # ------------------------------------------------------------ over the committed notebooks
+
+
+def test_a_kernel_of_its_own_has_all_that_a_notebook_uses():
+    assert needs_more_imports([path.read_text("utf-8") for path in SOURCES]) == []
 
 
 def test_notebooks_are_numbered_without_gaps():
@@ -554,6 +581,13 @@ def test_gate_silence(tmp_path, text, found):
     assert needless_silence(path) == found
 
 
+def test_gate_imports():
+    short = "import xml\nxml.dom.minidom.parse\nxml.__name__"
+    whole = "import xml.dom.minidom as m, os\nm.parse, os.path.sep"
+    assert needs_more_imports([short, whole]) == ["xml.dom", "xml.dom.minidom", "xml.dom.minidom.parse"]
+    assert needs_more_imports([whole, "import xml.dom.minidom\nxml.dom.minidom.parse(x).y"]) == []
+
+
 def test_gate_figures(tmp_path):
     path = tmp_path / "01_a.py"
     path.write_text(
@@ -577,7 +611,13 @@ def workshop(tmp_path_factory):
     """A checkout with the Makefile, the tools, three small notebooks and, of the package, what the Makefile calls."""
     folder = tmp_path_factory.mktemp("work shop")
     (folder / "notebooks").mkdir()
-    for name in ("Makefile", "requirements.lock", "notebooks/execute.py", "notebooks/if_changed.py"):
+    for name in (
+        "Makefile",
+        "requirements.lock",
+        "notebooks/execute.py",
+        "notebooks/if_changed.py",
+        "notebooks/warm.py",
+    ):
         shutil.copy(ROOT / name, folder / name)
     for module in re.findall(r"-m (alcl[.a-z_]*)", (folder / "Makefile").read_text()):
         path = folder.joinpath(*module.split(".")).with_suffix(".py")
@@ -597,7 +637,7 @@ def make(folder, *targets):
     environment = {
         key: text
         for key, text in os.environ.items()
-        if key not in ("ALCL_FIGURES", "TQDM_DISABLE") and not key.startswith(("MAKE", "MFLAGS"))
+        if key not in ("ALCL_FIGURES", "TQDM_DISABLE", "OMP_NUM_THREADS") and not key.startswith(("MAKE", "MFLAGS"))
     }
     command = ["make", "VENV=none", f"PYTHON={sys.executable}", "JOBS=2", *targets]
     environment["MPLBACKEND"] = "Agg"  # which may not reach the notebooks
@@ -630,7 +670,9 @@ def test_make_figures(workshop, tmp_path):
     assert [problem for problem in volatile(good) if str(folder).split()[0] not in problem] == []
     assert "version" not in nbformat.read(good, 4).metadata.language_info
 
-    source = HEADER + "# %%\nrecords = 2\nimport ipykernel\n\nassert 'ipc' in ipykernel.get_connection_info()\n"
+    source = HEADER + "# %%\nrecords = 2\nimport os\n\nimport ipykernel\n\n"
+    source += "assert 'ipc' in ipykernel.get_connection_info()\nassert 'inline' in os.environ['MPLBACKEND']\n"
+    source += "assert (os.environ['TQDM_DISABLE'], os.environ['OMP_NUM_THREADS']) == ('1', '1')\n"
     bad.with_suffix(".py").write_text(source)
     done = make(workshop, "figures")
     assert (done.returncode, executed(done)) == (0, ["02_bad", "03_figures"])

@@ -12,7 +12,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -43,7 +43,10 @@ class Config:
 
     def config(self) -> dict[str, Any]:
         """The fields as JSON-ready values; `from_config` is the inverse."""
-        content = asdict(self) if self.kind is None else {"kind": self.kind, **asdict(self)}
+        # Not asdict, which copies values. They are numbers, words and tuples, and this is called ten thousand times.
+        content = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.kind is not None:
+            content = {"kind": self.kind, **content}
         if "options" in content:
             content["options"] = {k: list(v) if isinstance(v, tuple) else v for k, v in self.options}
         return content

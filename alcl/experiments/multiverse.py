@@ -41,6 +41,7 @@ and GCL at the public default can collapse there. Neither has fewer seeds or con
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -177,7 +178,7 @@ def scores(
     Raises LookupError, with their number, while runs are not recorded.
     """
     there = {record["digest"]: record["metrics"] for record in records}
-    wanted = {s: [condition.gcl(s, seed, evaluate_on="validation").digest for seed in seeds] for s in settings}
+    wanted = {s: [_tuning_digest(condition, s, seed) for seed in seeds] for s in settings}
     missing = sum(digest not in there for digests in wanted.values() for digest in digests)
     if missing:
         raise LookupError(
@@ -188,6 +189,11 @@ def scores(
         rows = [_criteria(there[digest]) for digest in digests]
         table[setting] = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     return table
+
+
+@functools.cache
+def _tuning_digest(condition: Condition, setting: Setting, seed: int) -> str:
+    return condition.gcl(setting, seed, evaluate_on="validation").digest
 
 
 def _criteria(metrics: Mapping[str, float | None]) -> dict[str, float]:

@@ -299,7 +299,11 @@ def _valid(line: bytes, digest: str | None = None) -> dict[str, Any] | None:
     try:
         content = json.loads(line)
         check = content.pop("check")
-        if check != _check(content) or line != _canonical(content | {"check": check}):
+        if line != _canonical(content | {"check": check}):
+            return None
+        # The line without its check is what the check is of; to write it anew would take as long as to read it.
+        rest = line.replace(b'"check":"%b",' % check.encode(), b"", 1)
+        if hashlib.sha256(rest).hexdigest() != check and _check(content) != check:
             return None
         return content if digest in (None, content["digest"]) else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -41,10 +41,10 @@ def _seeds(dataset: str) -> range:
 
 def _gcl(names: Mapping[str, str], tuning: Records, dataset: str, level: str, seeds: Iterable[int]) -> Configs:
     """GCL at the settings that are best by accuracy, and by PSNR, in the tuning runs of other levels: name -> level."""
+    settings = {(name, m): oracle(tuning, dataset, at, m) for name, at in names.items() for m in MEASURES}
     return [
-        (f"{name}, by {measure}", method_run("gcl", dataset, level, seed, **oracle(tuning, dataset, at, measure)))
-        for name, at in names.items()
-        for measure in MEASURES
+        (f"{name}, by {measure}", method_run("gcl", dataset, level, seed, **setting))
+        for (name, measure), setting in settings.items()
         for seed in seeds
     ]
 

@@ -97,7 +97,7 @@ class Index:
 
 
 def make_index(root: Path) -> Index:
-    """The index of the notebooks in <root>. Needs jupytext; nothing is run."""
+    """The index of the notebooks in <root>; nothing is run."""
     sections = {}
     for path in notebook_sources(root):
         sections[path.stem] = frozenset(re.findall(r"^# ## (\d+) · ", path.read_text("utf-8"), re.MULTILINE))

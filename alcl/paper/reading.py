@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .folds import fold
-from .theorems import notebook_sources
+from .theorems import notebook_sources, read_cells
 
 __all__ = ["LINES_PER_MINUTE", "WORDS_PER_MINUTE", "Reading", "reading", "reading_markdown"]
 
@@ -45,20 +45,18 @@ class Reading:
 
 
 def reading(root: str | Path) -> list[Reading]:
-    """One entry for each notebook of <root>/notebooks, in reading order. Needs jupytext.
+    """One entry for each notebook of <root>/notebooks, in reading order.
 
     Raises FileNotFoundError if `root` has no folder `notebooks`.
     """
-    import jupytext  # here: the library itself must not need it
-
     found = []
     for path in notebook_sources(root):
-        cells = jupytext.read(path).cells
-        prose = [cell.source for cell in cells if cell.cell_type == "markdown"]
+        cells = read_cells(path)
+        prose = [cell["source"] for cell in cells if cell["cell_type"] == "markdown"]
         counts = {False: 0, True: 0}
         for cell in cells:
-            if cell.cell_type == "code":
-                lines = [line for line in cell.source.splitlines() if re.match(r"\s*[^\s#]", line)]
+            if cell["cell_type"] == "code":
+                lines = [line for line in cell["source"].splitlines() if re.match(r"\s*[^\s#]", line)]
                 counts[fold(cell) is not None] += len(lines)
         words = sum(bool(re.search(r"[^\W_]", word)) for text in prose for word in text.split())
         found.append(Reading(path.stem, words, counts[False], counts[True]))

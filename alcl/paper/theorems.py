@@ -8,13 +8,15 @@ collects all that, `gaps` says what is missing, and notebook 00 shows the table.
 from __future__ import annotations
 
 import ast
+import json
 import posixpath
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-__all__ = ["Theorem", "find_theorems", "gaps", "notebook_sources", "theorems_markdown"]
+__all__ = ["Theorem", "find_theorems", "gaps", "notebook_sources", "read_cells", "theorems_markdown"]
 
 _ID = r"[A-Z]\d+"
 _STATED = re.compile(rf"(?:\*\*|^#{{1,6}} +)Theorem ({_ID})\b", re.MULTILINE)
@@ -52,7 +54,7 @@ def notebook_sources(root: str | Path) -> list[Path]:
 def find_theorems(root: str | Path) -> list[Theorem]:
     """The theorems of the notebooks in <root>, in reading order, with the guards found in <root>/tests/test_*.py.
 
-    A theorem that is stated twice is listed twice (see `gaps`). Needs jupytext, and reads sources only: nothing is run.
+    A theorem that is stated twice is listed twice (see `gaps`). Reads sources only: nothing is run.
 
     Raises FileNotFoundError if `root` has no folder `notebooks`.
     """
@@ -147,16 +149,31 @@ class _Cell:
         return [theorem for line in lines for theorem in re.findall(rf"\b{_ID}\b", line)]
 
 
-def _cells(path: Path) -> list[_Cell]:
-    import jupytext  # here: the library itself must not need it
+def read_cells(path: str | Path) -> list[dict[str, Any]]:
+    """The cells of a notebook's source, each with cell_type ("markdown" or "code"), source and metadata (its tags).
 
+    Of the percent format what these notebooks use. jupytext, which knows all of it, takes seconds for all of them.
+    """
+    _, *parts = re.split(r"^# %%(.*)\n", Path(path).read_text("utf-8"), flags=re.MULTILINE)
+    cells = []
+    for head, source in zip(parts[::2], parts[1::2], strict=True):
+        markdown, source = "[markdown]" in head, source.strip("\n")
+        if markdown:
+            source = re.sub(r"^# ?", "", source, flags=re.MULTILINE)
+        tags = re.search(r"tags=(\[.*?\])", head)
+        metadata = {"tags": json.loads(tags[1])} if tags else {}
+        cells.append({"cell_type": "markdown" if markdown else "code", "source": source, "metadata": metadata})
+    return cells
+
+
+def _cells(path: Path) -> list[_Cell]:
     cells, number = [], 0
-    for cell in jupytext.read(path).cells:
-        if cell.cell_type == "markdown":
-            cells.append(_Cell(cell.source, True, None))
-        elif cell.cell_type == "code":
+    for cell in read_cells(path):
+        if cell["cell_type"] == "markdown":
+            cells.append(_Cell(cell["source"], True, None))
+        else:
             number += 1
-            cells.append(_Cell(cell.source, False, number))
+            cells.append(_Cell(cell["source"], False, number))
     return cells
 
 
@@ -187,7 +204,8 @@ def _guards(root: Path) -> list[tuple[str, str]]:
     """(test, theorem) for every function called test_<id>_... in the tests, methods of classes included."""
     found = []
     for path in sorted((root / "tests").rglob("test_*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        body = ast.parse(path.read_text("utf-8")).body
+        for node in [*body, *(each for part in body if isinstance(part, ast.ClassDef) for each in part.body)]:
             match = isinstance(node, ast.FunctionDef) and re.match(rf"test_({_ID})(?:_|$)", node.name)
             if match:
                 found.append((f"{path.name}::{node.name}", match[1]))

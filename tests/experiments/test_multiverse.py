@@ -231,7 +231,9 @@ def small(monkeypatch):
         Step("gcl", CONDITION, rules=("one", "median"), seeds=(0,)),
     ]
     monkeypatch.setattr(multiverse, "declared", lambda: steps)
-    return steps
+    multiverse._tuning_digest.cache_clear()
+    yield steps
+    multiverse._tuning_digest.cache_clear()
 
 
 def test_the_command_runs_resumes_and_lists(small, tmp_path, capsys, monkeypatch):

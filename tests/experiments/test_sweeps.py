@@ -5,10 +5,21 @@ import signal
 from types import SimpleNamespace
 
 import pytest
+from light import light
 
 from alcl.experiments import sweeps
 from alcl.experiments.records import RecordStore
 from alcl.experiments.sweeps import RunsFailed, command, sweep
+
+
+@pytest.fixture(scope="module", autouse=True)
+def light_workers(tmp_path_factory):
+    """Workers import no torch, which these runs do not need."""
+    sweeps.end_workers()  # those of other tests
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(light(tmp_path_factory.mktemp("light")))
+        yield
+    sweeps.end_workers()
 
 
 def configs(*numbers):

@@ -13,6 +13,7 @@ import time
 import warnings
 
 import pytest
+from light import light
 
 from alcl.experiments.records import RecordStore
 
@@ -191,7 +192,7 @@ def start_with_workers(path, runs=RUNS):
     """The process, with its stderr in a file: of a pipe, workers that outlive it would hold the other end."""
     command = [sys.executable, "-c", WITH_WORKERS, str(path), str(runs)]
     with path.with_suffix(".err").open("w") as stderr:
-        return subprocess.Popen(command, start_new_session=True, stderr=stderr)
+        return subprocess.Popen(command, start_new_session=True, stderr=stderr, cwd=light(path.parent))
 
 
 def group(leader):

@@ -18,6 +18,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from light import light
 from matplotlib.colors import to_rgb
 from scipy.optimize import minimize
 
@@ -477,15 +478,16 @@ def test_broken_manifest_is_reported_and_kept(figure, folder):
     assert (folder / "manifest.json").read_text() == "{"
 
 
-def test_two_processes_saving_at_once_keep_both_entries(folder):
+def test_two_processes_saving_at_once_keep_both_entries(folder, tmp_path):
     """Tables, which are written as figures are and sooner drawn."""
     script = """
 import sys, pandas
-from alcl.paper import figures, manifest
+from alcl.paper import manifest
 for i in range(int(sys.argv[1]), int(sys.argv[1]) + 20):
     manifest.save_table(pandas.DataFrame({"a": [i]}), f"table{i}_x", notebook="01_x")
 """
-    workers = [subprocess.Popen([sys.executable, "-c", script, start]) for start in ("10", "40")]
+    here = light(tmp_path / "light")
+    workers = [subprocess.Popen([sys.executable, "-c", script, start], cwd=here) for start in ("10", "40")]
     assert [worker.wait() for worker in workers] == [0, 0]
     names = [f"table{i}_x" for i in (*range(10, 30), *range(40, 60))]
     assert list(json.loads((folder / "manifest.json").read_text())) == names

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import jupytext
 import pytest
 
-from alcl.paper.theorems import find_theorems, gaps, theorems_markdown
+from alcl.paper.theorems import find_theorems, gaps, notebook_sources, read_cells, theorems_markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -12,6 +13,13 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_every_theorem_is_stated_once_checked_and_guarded():
     assert find_theorems(ROOT)
     assert gaps(ROOT) == []
+
+
+@pytest.mark.parametrize("path", notebook_sources(ROOT), ids=lambda path: path.stem)
+def test_cells_are_those_of_jupytext(path):
+    found = [(cell.cell_type, cell.source, cell.metadata.get("tags")) for cell in jupytext.read(path).cells]
+    assert [(cell["cell_type"], cell["source"], cell["metadata"].get("tags")) for cell in read_cells(path)] == found
+    assert len(found) > 10
 
 
 # --- a small project, and what can be wrong with it -----------------------------------------------------------------
