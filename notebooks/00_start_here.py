@@ -295,6 +295,8 @@ def settled_by(claim):
     if claim["kind"] == "theorem":
         limits = f". Limited by {proofs(claim['limits'])}" if claim.get("limits") else ""
         return f"{proofs(claim['theorems'])}{limits}"
+    if claim["kind"] == "bench":
+        return "`make bench`: an epoch of ALCL and of MSE, on the [costs page](costs.md)"
     rival = {"mse": "MSE", "gcl": "tuned GCL"}.get(claim.get("against"), "the better of MSE and tuned GCL")
     what = "training time" if claim["study"] == "cost" else {"psnr": "PSNR"}.get(claim["measure"], claim["measure"])
     return f"runs in [06_benchmark](06_benchmark.ipynb): {what} of ALCL and {rival}; {', '.join(claim['levels'])}"
