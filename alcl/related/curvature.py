@@ -52,12 +52,12 @@ def largest_eigenvalue(
     start = torch.randn(images.shape, generator=generator, dtype=images.dtype).flatten(1)
     basis = [F.normalize(start, dim=1)]
     diagonal, off = [], []
-    for step in range(min(steps, start.shape[1])):
+    for _ in range(min(steps, start.shape[1])):
         (product,) = torch.autograd.grad(gradient, x, basis[-1].view_as(x), retain_graph=True)
         w = product.flatten(1)
         diagonal.append((w * basis[-1]).sum(1))
-        directions = torch.stack(basis, 1)  # (N, step + 1, P)
-        for _ in range(2):  # against all of them, and twice: rounding would let copies of an eigenvalue in
+        directions = torch.stack(basis, 1)  # (N, steps so far, P)
+        for _twice in range(2):  # against all of them, and twice: rounding would let copies of an eigenvalue in
             w = w - torch.einsum("nk,nkp->np", torch.einsum("nkp,np->nk", directions, w), directions)
         length = w.norm(dim=1)
         # Where the space is exhausted w is rounding: a zero row ends the recurrence for that image.

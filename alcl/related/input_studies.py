@@ -1,8 +1,9 @@
 """Two studies beside the runs of notebook 09: what bends the loss, and why stability training collapses.
 
 `Curvature` trains a network of `input_runs` again (same seed, same network) and measures what its record lacks: the
-largest eigenvalue of the Hessian, both factors of Theorem D6, the published measure in its own unit, and accuracy under
-the published forms of two perturbations. `Stability` is stability training with one thing changed, `VARIANTS`.
+largest eigenvalue of the Hessian, both factors of Theorem D6, the published measure in its own unit, how compact, how
+far from the decision planes and how well aligned the classes' features are, and accuracy under the published forms of
+two perturbations. `Stability` is stability training with one thing changed, `VARIANTS`.
 
 How the second is judged was written down before it was run. A network has collapsed if its loss on test images is that
 of a blind guess, log K, to within `BLIND`. Every variant meets the same seeds as the recorded recipe. The collapse is
@@ -42,6 +43,7 @@ from .feature_losses import (
     finite_difference_curvature,
     input_hessians,
     perturb,
+    plane_distances,
 )
 from .input_runs import InputRun
 from .label_runs import Classifier
@@ -53,6 +55,8 @@ STUDY = "input_studies"
 CURVED = {"digits": 360, "mnist": 100}
 #: A loss this near to log K is a blind guess.
 BLIND = 0.01
+#: Below this a trace, or a variance of the features, is zero: a collapsed network, and rounding.
+FLAT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -143,32 +147,26 @@ class Normalised(nn.Module):
 
 
 def measure_curvature(
-    model: Classifier, images: Tensor, labels: Tensor, sigma: float, generator: torch.Generator
+    model: Classifier, images: Tensor, labels: Tensor, generator: torch.Generator
 ) -> dict[str, float | int | None]:
     """Means over images unless it says otherwise; `model` is a network of ReLUs without batch normalisation.
 
     largest: largest eigenvalue of H, by Lanczos. largest_exact: from the Hessian, None above
-    `input_runs.EXACT_UP_TO` pixels. share: median of largest / tr H; None where no H is above rounding. trace: tr H,
+    `input_runs.EXACT_UP_TO` pixels. share: median of largest / tr H; None where no tr H is above `FLAT`. trace: tr H,
     the sum of K - 1 eigenvalues at most (Theorem D5), from the Jacobian of the logits. change, bend: the two factors
     of Theorem D6. bound: mean of their product. held: images on which the product is not below tr H. tightness:
-    median of tr H / product. change_in_noise: E||f(x + sigma g) - f(x)||^2 / sigma^2. spread: mean of ||f - mean
-    f||^2, against which a change is large or small. published: the published measure, in normalised inputs.
+    median of tr H / product. published: the published measure, in normalised inputs; scale: their unit.
     """
     largest, exact = largest_eigenvalue(model, images, labels, generator), None
     if images[0].numel() <= input_runs.EXACT_UP_TO:
         exact = torch.linalg.eigvalsh(input_hessians(model, images, labels).double())[:, -1].mean().item()
     trace, change = _trace(model, images), feature_change(model, images)
     with torch.no_grad():
-        f = model.features(images)
-        bend = head_bend(model.head(f), model.head)
-        moved = torch.zeros(len(images))
-        for _ in range(input_runs.VIEWS):
-            noisy = images + sigma * torch.randn(images.shape, generator=generator)
-            moved += (model.features(noisy) - f).square().sum(1) / sigma**2 / input_runs.VIEWS
+        bend = head_bend(model(images), model.head)
     mean, scale = images.mean().item(), images.std().item()
     unit = (images - mean) / scale
     published = finite_difference_curvature(Normalised(model, mean, scale).eval(), unit, labels, generator)
-    bound, real = change * bend, trace > 1e-10
+    bound, real = change * bend, trace > FLAT
     return {
         "largest": largest.mean().item(),
         "largest_exact": exact,
@@ -180,11 +178,35 @@ def measure_curvature(
         "held": int((trace <= bound * (1 + 1e-4) + 1e-10).sum()),
         "images": len(images),
         "tightness": _median((trace / bound)[real]),
-        "change_in_noise": moved.mean().item(),
-        "spread": (f - f.mean(0)).square().sum(1).mean().item(),
         "published": published.mean().item(),
         "scale": scale,
     }
+
+
+@torch.no_grad()
+def measure_features(
+    model: Classifier, images: Tensor, labels: Tensor, sigma: float, generator: torch.Generator
+) -> dict[str, float | None]:
+    """What the loss asks of the features f, on images it was not trained on; f~: a view with noise of `sigma`.
+
+    spread: mean of ||f - mean f||^2, the unit of what follows, because a network's features can be scaled at no change
+    of what it computes. within: mean of ||f - m_c||^2 / spread, m_c the mean of the class. margin: mean over classes
+    of the distance of m_c to its nearest decision plane (negative on the wrong side), over the root of the spread.
+    moved: mean of ||f~ - f||^2 / spread. aligned: mean over classes of ||mean f~ - m_c||^2 / spread. None, but for the
+    spread itself, where all features are equal to within `FLAT`.
+    """
+    f = model.features(images)
+    noisy = model.features((images + sigma * torch.randn(images.shape, generator=generator)).clamp(0, 1))
+    member = F.one_hot(labels, model.head.out_features).to(f.dtype)
+    means, shifted = (member.T @ part / member.sum(0)[:, None] for part in (f, noisy))
+    spread = (f - f.mean(0)).square().sum(1).mean()
+    found = {
+        "within": (f - means[labels]).square().sum(1).mean() / spread,
+        "margin": plane_distances(means, model.head).amin(1).mean() / spread.sqrt(),
+        "moved": (noisy - f).square().sum(1).mean() / spread,
+        "aligned": (shifted - means).square().sum(1).mean() / spread,
+    }
+    return {"spread": spread.item(), **{k: v.item() if spread > FLAT else None for k, v in found.items()}}
 
 
 def _median(values: Tensor) -> float | None:
@@ -246,10 +268,11 @@ def run(config: Curvature | Stability) -> dict[str, Any]:
     if isinstance(config, Stability):
         metrics = evaluate(model, base)
     else:
-        x, y = (part[: CURVED[config.dataset]] for part in input_runs.test_images(base))
+        (x, y), few = input_runs.test_images(base), CURVED[config.dataset]
         generator = torch.Generator().manual_seed(input_runs.stream(config.seed, "curvature"))
-        metrics = measure_curvature(model, x, y, base.sigma, generator)
-        metrics["robust"] = published_forms(model, base)
+        metrics = measure_curvature(model, x[:few], y[:few], generator)
+        metrics["features"] = measure_features(model, x, y, base.sigma, generator)
+        metrics["published_forms"] = published_forms(model, base)
     return {
         "digest": config.digest,
         "study": STUDY,
