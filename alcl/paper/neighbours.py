@@ -97,7 +97,8 @@ def networks(folder: str | Path) -> pd.DataFrame:
             | {"clean": 100 * metrics["clean"], "robust": float(np.mean(list(robust.values()))), **robust}
             | {name: metrics["curvature"][name] for name in ("loss", "trace", "published", "noise_adds")}
         )
-    frame = pd.DataFrame(rows, columns=None if rows else [*_KEYS, "clean", "robust", "loss", "trace", "published"])
+    names = [*_KEYS, "clean", "robust", *PERTURBATIONS, "loss", "trace", "published", "noise_adds"]
+    frame = pd.DataFrame(rows, columns=names)
     more = []
     for record in input_studies.store(folder).read():
         if record["config"]["kind"] == "curvature":
@@ -309,8 +310,8 @@ def _flat_to_robust(frame: pd.DataFrame, proved: bool) -> Row:
         rho = [stats.spearmanr(-each["trace"], each["robust"]).statistic for each in (part, seeing)]
         parts.append(f"{dataset} {rho[0]:+.2f}, without collapsed networks {rho[1]:+.2f}")
     finding = (
-        f"{'Proved' if proved else 'No executed proof'}, with an explicit radius, where curvature is bounded all around the "
-        "input; false for curvature at the input alone, which is what is measured. Rank "
+        f"{'Proved' if proved else 'No executed proof'}, with an explicit radius, where curvature is bounded all "
+        "around the input; false for curvature at the input alone, which is what is measured. Rank "
         f"correlation of flatness and robust accuracy over networks: {'; '.join(parts)}."
     )
     return Row(claim, finding, "partly" if proved else "not yet measured", "Theorem D7, Section 6")
@@ -319,11 +320,10 @@ def _flat_to_robust(frame: pd.DataFrame, proved: bool) -> Row:
 def _robust(frame: pd.DataFrame) -> Row:
     table = paired(frame, "robust", "discriminative", "clean")
     both = paired(frame, "robust", "discriminative", "both")
-    medians = frame.groupby(["dataset", "training"])[list(PERTURBATIONS)].median()
-    first = [
-        f"{int((part.droplevel('dataset').idxmax() == 'discriminative').sum())} of {len(PERTURBATIONS)} on {dataset}"
-        for dataset, part in medians.groupby("dataset", sort=False)
-    ]
+    first = []
+    for dataset, part in frame.groupby("dataset", sort=False):
+        best = part.groupby("training")[list(PERTURBATIONS)].median().idxmax()
+        first.append(f"{int((best == 'discriminative').sum())} of {len(PERTURBATIONS)} on {dataset}")
     finding = (
         f"Mean over perturbations, minus clean only: {_shown(table, 'points')}; minus both views: "
         f"{_shown(both, 'points')}. First of {len(TRAININGS)} trainings under {', '.join(first)}."

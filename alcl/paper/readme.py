@@ -34,6 +34,7 @@ from .bench import summary
 from .choices import choices_markdown
 from .claims import claims_ledger, ledger_markdown, theorem_index
 from .figures import LABELS
+from .neighbours import discriminative_rows, neighbours_markdown
 from .reading import reading
 
 SIDES = ["ahead", "unresolved", "behind"]
@@ -42,7 +43,7 @@ PAGES = {
     "README.md": ("verdict", "reading"),
     "notebooks/ledger.md": ("claims", "headline"),
     "notebooks/choices.md": ("choices",),
-    "notebooks/studies.md": ("studies", "neighbours"),
+    "notebooks/studies.md": ("studies", "neighbours", "discriminative"),
     "notebooks/costs.md": ("speed",),
 }
 #: The claims that the README's verdict shows, in few words.
@@ -79,7 +80,8 @@ def blocks(root: Path = ROOT) -> dict[str, str]:
     folder = root / "paper_figures" / "records"
     records = [record for name in (*EMBEDDED, *BENCHMARK) for record in study_store(folder, name).read()]
     frame = benchmark_frame(records)
-    ledger = claims_ledger(records, theorem_index(root / "notebooks"))
+    theorems = theorem_index(root / "notebooks")
+    ledger = claims_ledger(records, theorems)
     speed = folder / "bench.json"
     return {
         "headline": "\n".join([headline(frame), one_setting(single_settings(records)), repaired(frame), others(frame)]),
@@ -88,6 +90,7 @@ def blocks(root: Path = ROOT) -> dict[str, str]:
         "claims": ledger_markdown(ledger),
         "studies": studies(root / "paper_figures"),
         "neighbours": neighbours(root / "paper_figures"),
+        "discriminative": neighbours_markdown(discriminative_rows(folder, theorems.index[theorems["checked"]])),
         "speed": costs(json.loads(speed.read_text("utf-8"))) if speed.is_file() else "Not measured yet: `make bench`.",
         "choices": choices_markdown(folder="notebooks"),
     }

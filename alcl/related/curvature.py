@@ -112,6 +112,10 @@ def safe_radius(loss: float, slope: float, bend: float) -> float:
         loss: cross-entropy at the input, at least 0. slope: norm of its gradient there, at least 0. bend: a bound, at
             least 0, on the largest eigenvalue of its Hessian all over the ball that is returned.
 
+    Noise g of N(0, I), too: if the trace of the Hessian is at most T everywhere and second derivatives are bounded, the
+    mean loss at x + sigma g is at most loss + sigma^2 T / 2 (its derivative in sigma^2 is half the mean trace, by the
+    heat equation), and the class is wrong with probability at most that over log 2 (Markov's inequality).
+
     Returns the positive root r of loss + slope r + bend r^2 / 2 = log 2; 0 where the loss is log 2 or more, inf where
     slope and bend are 0. Raises ValueError for a negative argument or one that is not finite.
 

@@ -209,6 +209,24 @@ def measure_features(
     return {"spread": spread.item(), **{k: v.item() if spread > FLAT else None for k, v in found.items()}}
 
 
+@torch.no_grad()
+def pull_to_zero(
+    model: Classifier, images: Tensor, labels: Tensor, sigma: float, generator: torch.Generator
+) -> tuple[float, float]:
+    """(gain, pull): why stability training collapses, to first order in the scale of the features.
+
+    With features c f the loss of stability training is, near c = 0, CE(0) - c gain + c weight pull + O(c^2): gain, the
+    mean of (e_y - p)^T W f with p the softmax of the last layer's bias; pull, the mean of ||f - f~||. Where weight pull
+    is larger, features equal to 0 are a local minimum in this direction. (Were the distance squared they never would
+    be, as soon as there is a gain.)
+    """
+    f = model.features(images)
+    noisy = model.features((images + sigma * torch.randn(images.shape, generator=generator)).clamp(0, 1))
+    away = F.one_hot(labels, model.head.out_features) - model.head.bias.softmax(0)
+    gain = (away * (f @ model.head.weight.T)).sum(1).mean()
+    return gain.item(), (f - noisy).norm(dim=1).mean().item()
+
+
 def _median(values: Tensor) -> float | None:
     return values.median().item() if len(values) else None
 

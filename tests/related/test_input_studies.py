@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from alcl.experiments.records import RecordStore
 from alcl.related import input_runs, input_studies
@@ -85,6 +86,27 @@ def test_features_by_hand():
         model, torch.zeros_like(x), torch.tensor([0, 0, 1, 1]), 1e-9, torch.Generator()
     )
     assert flat["within"] is flat["margin"] is None
+
+
+def test_the_pull_to_zero_is_the_slope_of_the_loss_in_the_scale_of_the_features():
+    """The loss itself, at features scaled by a small c and by 0."""
+    model = make_classifier((1, 8, 8), 4, 4, 8, seed=0, normalise=False).double().eval()
+    x = torch.rand(30, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    y = torch.arange(30) % 4
+    gain, pull = input_studies.pull_to_zero(model, x, y, 0.2, torch.Generator().manual_seed(1))
+    g = torch.Generator().manual_seed(1)
+    noisy = (x + 0.2 * torch.randn(x.shape, generator=g)).clamp(0, 1)
+    loss = {}
+    with torch.no_grad():
+        last = model.features[-2]  # before the last ReLU: scaling it scales the features
+        weight, bias = last.weight.clone(), last.bias.clone()
+        for c in (0.0, 1e-5):
+            last.weight.copy_(c * weight), last.bias.copy_(c * bias)
+            distance = (model.features(x) - model.features(noisy)).norm(dim=1).mean()
+            loss[c] = (F.cross_entropy(model(x), y).item(), distance.item())
+    slopes = [(loss[1e-5][k] - loss[0.0][k]) / 1e-5 for k in (0, 1)]
+    assert slopes == pytest.approx([-gain, pull], rel=1e-3)
+    assert gain != 0
 
 
 def test_variants_change_one_thing_each(small, monkeypatch):
