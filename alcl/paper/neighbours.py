@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ..experiments.analysis import bootstrap_interval, holm
+from ..experiments.analysis import bootstrap_interval, fewest_seeds, holm
 from ..related import input_runs, input_studies
 from ..related.feature_losses import PERTURBATIONS, PUBLISHED, TRAININGS
 from ..related.input_studies import SAME_LOSS, VARIANTS
@@ -31,6 +31,7 @@ from .parameters import checkout, records_dir
 
 __all__ = [
     "Row",
+    "collapse_verdict",
     "collapses",
     "discriminative_rows",
     "neighbours_markdown",
@@ -182,6 +183,19 @@ def without_collapse(table: pd.DataFrame) -> list[str]:
     recorded = table["collapsed"].get("recorded", 0)
     fewer = (table["p_holm"] < 0.05) & (table["collapsed"] < recorded)
     return [variant for variant in table.index[fewer] if variant in SAME_LOSS]
+
+
+def collapse_verdict(table: pd.DataFrame) -> str:
+    """In words: whose the collapse is, by the rule of `input_studies`, and which recipes surely have fewer or more."""
+    if not len(table) or table["seeds"].max() < fewest_seeds(len(table) - 1):
+        return "Undecided: too few networks are recorded."
+    recorded, sure = table.loc["recorded", "collapsed"], table["p_holm"] < 0.05
+    named = {
+        "fewer": ", ".join(table.index[sure & (table["collapsed"] < recorded)]) or "none",
+        "more": ", ".join(table.index[sure & (table["collapsed"] > recorded)]) or "none",
+    }
+    whose = "The recipe's" if without_collapse(table) else "Not shown to be the recipe's"
+    return f"{whose}: surely fewer collapse with {named['fewer']}; surely more with {named['more']}."
 
 
 # --- the ledger of arXiv 2405.18499 ----------------------------------------------------------------------------------

@@ -127,6 +127,19 @@ def test_only_recipes_that_keep_the_loss_can_acquit_the_method(folder):
     assert without_collapse(worse) == []
 
 
+def test_the_verdict_on_the_collapse_in_words(folder):
+    table = collapses(folder)
+    assert neighbours.collapse_verdict(table) == (
+        "The recipe's: surely fewer collapse with weight 0.01, warm-up; surely more with none."
+    )
+    smaller = table.assign(p_holm=table["p_holm"].where(table.index != "warm-up", 0.5))
+    assert neighbours.collapse_verdict(smaller).startswith("Not shown to be the recipe's: surely fewer")
+    more = table.assign(p_holm=table["p_holm"].where(table.index != "batch norm", 0.01))
+    assert neighbours.collapse_verdict(more).endswith("surely more with batch norm.")
+    for few in (table.assign(seeds=7), table.iloc[:0]):
+        assert neighbours.collapse_verdict(few) == "Undecided: too few networks are recorded."
+
+
 def test_only_seeds_that_all_recipes_have_count(folder):
     path = folder / "input_studies.jsonl"
     config = Stability("digits", "noise 0.06", 9)
@@ -147,7 +160,7 @@ def test_the_committed_records_give_the_numbers_of_the_notebooks_table():
         assert (own["median"], own.low, own.high) == pytest.approx((row.median, row.low, row.high), rel=1e-4)
     text = neighbours_markdown(discriminative_rows(RECORDS))
     assert "nan" not in text
-    assert text.count("\n") == 9
+    assert len(text.splitlines()) == 9
 
 
 def test_a_folder_without_records_has_rows_and_no_verdicts(tmp_path):
