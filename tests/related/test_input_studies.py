@@ -170,7 +170,7 @@ def test_a_blind_network_has_collapsed_and_a_seeing_one_has_not(small):
 
 def test_the_declared_profiles():
     embedded, paper = PROFILES["embedded"](), PROFILES["paper"]()
-    assert len({config.digest for config in (*embedded, *paper)}) == 10 * 5 + 30 * 7 + 5 * 5 + 5 * 7
+    assert len({config.digest for config in (*embedded, *paper)}) == 10 * 5 + 30 * 7 + 30 * 2 + 5 * 5 + 5 * 7
     first = list(itertools.islice((c for c in embedded if isinstance(c, Curvature)), 6))
     assert [(c.training, c.seed) for c in first] == [*((training, 0) for training in TRAININGS), ("clean", 1)]
 
