@@ -79,6 +79,7 @@ from alcl.related.label_runs import make_classifier
 
 save = begin("09_input_noise", ["records", "live_seeds"])
 folder = records_dir(records, ["input_noise"])
+records_dir(records, ["input_studies"])  # Sections 5 and 6 need both
 
 # %%
 legal = input_runs.SEEDS["digits"]
@@ -270,13 +271,10 @@ print("the input Hessian is the covariance of the logits' gradients")
 # With $A = W^\top(\operatorname{diag} p - p\,p^\top)W$ and $S = \lim_{s \to 0} \mathbb E\lVert f(x + s g) -
 # f(x)\rVert^2/s^2$,
 #
-# $$ \lambda_{\max}(H) \;\le\; \operatorname{tr} H \;\le\; \lambda_{\max}(A)\, S, $$
-#
-# and whatever $p$ is, $\lambda_{\max}(A) \le \tfrac12\lVert W - \bar w\rVert^2$, $\bar w$ the mean of its rows.
+# $$ \lambda_{\max}(H) \;\le\; \operatorname{tr} H \;\le\; \lambda_{\max}(A)\, S. $$
 #
 # *Proof.* $S = \mathbb E\lVert J g\rVert^2 = \operatorname{tr} JJ^\top$. By Theorem D5 $H = J^\top A J$, so
-# $\operatorname{tr} H = \operatorname{tr}(A\,JJ^\top)$, both factors positive semidefinite. $A$ depends on differences
-# of rows alone, and a variance is at most a quarter of the squared range, so half the squared norm. $\blacksquare$
+# $\operatorname{tr} H = \operatorname{tr}(A\,JJ^\top)$, both factors positive semidefinite. $\blacksquare$
 #
 # Stability alone says nothing: features a tenth as large under a last layer ten times as large are the same network.
 #
@@ -313,8 +311,6 @@ with torch.no_grad():
 assert torch.allclose(torch.stack(moved), feature_change(net, x), rtol=0.1)
 assert (spectrum[:, -1] <= spectrum.sum(1)).all()
 assert (spectrum.sum(1) <= bend * feature_change(net, x)).all()
-centred = net.head.weight - net.head.weight.mean(0)
-assert (bend <= torch.linalg.matrix_norm(centred, ord=2) ** 2 / 2).all()
 print("largest eigenvalue <= trace <= last layer's bend times the features' change")
 
 # %% tags=["nbval-check-output"]
@@ -372,8 +368,8 @@ print("beside a kink: no curvature, and another class at a distance of 0.02")
 # > **Departure.** *(09-F, unit of the measure)* The published step $h = 0.01$ is taken in normalised inputs, ours in
 # > pixels of $[0, 1]$. A unit of $s$ multiplies $\operatorname{tr}(H^2)$ by $s^4$; Section 6 has both.
 #
-# > **Departure.** *(09-G, order of normalisation)* Published: noise is added, clipped to $[0, 1]$, then the image is
-# > normalised. Our networks see pixels as they are, so there is no order to choose.
+# > **Departure.** *(09-G, order of normalisation)* Published: noise is added and clipped, then the image normalised.
+# > Our networks see pixels as they are.
 
 # %%
 stored = [(input_runs.config_of(record), record) for record in input_runs.store(folder).read()]
@@ -528,13 +524,15 @@ slopes = pd.DataFrame(rows).groupby("epochs")
 slopes[["gain a", "pull b"]].median().join(slopes[["networks", "drawn to 0"]].sum()).round(4)
 
 # %% [markdown]
-# So the trap is the method's; whether training falls into it is decided at its start. One thing changed at a time; the
-# rule, declared before the runs, stands in `alcl.related.input_studies`.
+# So the trap is the method's; whether training falls into it is decided at its start. One thing changed at a time, then
+# the warm-up again on new seeds; the rules, declared before the runs, stand in `alcl.related.input_studies`.
 
 # %%
 recipes = neighbours.collapses(folder)
-save(recipes, "table09f_collapse", **study_source("stability"))
-recipes.round(3)
+again = neighbours.collapses(folder, seeds=input_studies.NEW_SEEDS)
+rounds = pd.concat({"first": recipes, "second": again}, names=["round"])
+save(rounds, "table09f_collapse", **study_source("stability"))
+rounds.round(3)
 
 # %%
 fig, ax = plt.subplots(figsize=(7.0, 3.0))
@@ -556,13 +554,17 @@ warm = {config.seed: 100 * np.mean(list(record["metrics"]["robust"].values()))
         and config.dataset == "digits"}  # fmt: skip
 lead = (100 * by_run.mean(axis=1)).loc["digits", "discriminative"].sub(pd.Series(warm)).dropna()
 low, high = bootstrap_interval(lead.to_numpy())
-print(neighbours.collapse_verdict(recipes))
+assert 0 < low < 0.5 < high
+assert gone["warm-up"] + again["collapsed"]["warm-up"] == 0
+assert recipes["p_holm"]["batch norm"] < 0.05
+print(f"first round: {neighbours.collapse_verdict(recipes)}\nsecond round: {neighbours.collapse_verdict(again)}")
 print(
     f"discriminative minus warmed-up stability, robust accuracy: {lead.median():+.1f} points [{low:+.1f}, {high:+.1f}]"
 )
 
 # %% [markdown]
-# RESULT
+# A warm-up, which leaves the loss as it is, ends the collapse. Batch normalisation, which the published network has,
+# makes it worse here. Where nothing collapses, the discriminative loss leads stability training by about a half point.
 #
 # ## 6 · Curvature, measured, and the verdict
 #
@@ -812,6 +814,7 @@ display(Markdown(neighbours.neighbours_markdown(ledger)))
 #   beside the loss under noise.
 # - Compact classes with a margin are a guarantee in feature space. Whether it reaches the input has to be measured, and
 #   the fair rival is simply training on both views. Here it did reach it, beyond that rival.
+# - Stable features bound curvature together with the last layer; low curvature protects where it holds all around.
 # - A reconstruction as an auxiliary task needs a loss that survives what it reconstructs.
 # - On regression with heavy-tailed targets what counts is a bounded influence. Among the bounded losses, ALCL is one of
 #   several, and the table above says which were ahead of it. A fixed scale that happens to fit the data is hard to

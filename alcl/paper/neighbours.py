@@ -148,28 +148,31 @@ def published_lead(forms: pd.DataFrame, dataset: str = "digits") -> str:
     )
 
 
-def collapses(folder: str | Path, dataset: str = "digits") -> pd.DataFrame:
-    """Stability training by recipe, one row a variant that has records, over the seeds that all of them have.
+def collapses(folder: str | Path, dataset: str = "digits", seeds: Collection[int] | None = None) -> pd.DataFrame:
+    """Stability training by recipe, one row a variant that has records, over those of `seeds` that all of them have.
+
+    seeds: by default those of the first round, `input_studies.SEEDS`; the second has `input_studies.NEW_SEEDS`.
 
     Columns: collapsed and seeds (counts), low and high (exact 95 % interval of the share, Clopper & Pearson), p_holm
     (sign test against the recorded recipe over the seeds that differ, two-sided, Holm over the variants; NaN for the
     recorded one), clean and robust (medians of accuracy in points over the networks that did not collapse).
     """
     runs: dict[str, dict[int, dict]] = {}
+    chosen = input_studies.SEEDS[dataset] if seeds is None else seeds
     for record in input_studies.store(folder).read():
         config = record["config"]
-        if config["kind"] == "stability" and config["dataset"] == dataset:
+        if config["kind"] == "stability" and config["dataset"] == dataset and config["seed"] in chosen:
             runs.setdefault(config["variant"], {})[config["seed"]] = record["metrics"]
     found = [variant for variant in VARIANTS if variant in runs]
-    seeds = sorted(set.intersection(*(set(runs[variant]) for variant in found))) if "recorded" in found else []
+    common = sorted(set.intersection(*(set(runs[variant]) for variant in found))) if "recorded" in found else []
     rows = []
-    for variant in found if seeds else ():
-        own = np.array([runs[variant][seed]["collapsed"] for seed in seeds])
-        base = np.array([runs["recorded"][seed]["collapsed"] for seed in seeds])
+    for variant in found if common else ():
+        own = np.array([runs[variant][seed]["collapsed"] for seed in common])
+        base = np.array([runs["recorded"][seed]["collapsed"] for seed in common])
         interval = stats.binomtest(int(own.sum()), len(own)).proportion_ci(method="exact")
         differ, fewer = int((own != base).sum()), int((base & ~own).sum())
         p = math.nan if variant == "recorded" else stats.binomtest(fewer, differ).pvalue if differ else 1.0
-        kept = [runs[variant][seed] for seed, gone in zip(seeds, own, strict=True) if not gone]
+        kept = [runs[variant][seed] for seed, gone in zip(common, own, strict=True) if not gone]
         clean = np.median([100 * m["clean"] for m in kept]) if kept else math.nan
         robust = np.median([100 * np.mean(list(m["robust"].values())) for m in kept]) if kept else math.nan
         rows.append([variant, int(own.sum()), len(own), interval.low, interval.high, p, clean, robust])
@@ -186,7 +189,10 @@ def without_collapse(table: pd.DataFrame) -> list[str]:
 
 
 def collapse_verdict(table: pd.DataFrame) -> str:
-    """In words: whose the collapse is, by the rule of `input_studies`, and which recipes surely have fewer or more."""
+    """In words: whose the collapse is, by the rule of `input_studies`, and which recipes surely have fewer or more.
+
+    table: of `collapses`, of either round.
+    """
     if not len(table) or table["seeds"].max() < fewest_seeds(len(table) - 1):
         return "Undecided: too few networks are recorded."
     recorded, sure = table.loc["recorded", "collapsed"], table["p_holm"] < 0.05

@@ -13,7 +13,7 @@ from alcl.paper import neighbours
 from alcl.paper.neighbours import Row, collapses, discriminative_rows, neighbours_markdown, paired, without_collapse
 from alcl.paper.readme import ROOT
 from alcl.related.feature_losses import PERTURBATIONS, TRAININGS
-from alcl.related.input_studies import VARIANTS, Stability
+from alcl.related.input_studies import CONFIRMED, NEW_SEEDS, VARIANTS, Stability
 
 RECORDS = ROOT / "paper_figures" / "records"
 
@@ -146,6 +146,21 @@ def test_only_seeds_that_all_recipes_have_count(folder):
     path.write_text("".join(line for line in path.open() if config.digest not in line))
     assert (collapses(folder)["seeds"] == 9).all()
     assert len(collapses(folder, "mnist")) == 0
+
+
+def test_the_two_rounds_are_told_apart(folder):
+    store = RecordStore(folder / "input_studies.jsonl")
+    for variant, seed in itertools.product(CONFIRMED, NEW_SEEDS):
+        config = Stability("digits", variant, seed)
+        robust = dict.fromkeys(PERTURBATIONS, 0.5)
+        metrics = {"clean": 0.9, "robust": robust, "loss": 2.3, "collapsed": variant == "recorded" and seed < 36}
+        record = {"digest": config.digest, "study": config.study, "config": config.config(), "metrics": metrics}
+        store.append(record | {"seconds": {}, "environment": {}, "data": "x"})
+    assert (collapses(folder)["seeds"] == 10).all()
+    second = collapses(folder, seeds=NEW_SEEDS)
+    assert second["collapsed"].to_dict() == {"recorded": 6, "warm-up": 0}
+    assert second.loc["warm-up", "p_holm"] == pytest.approx(2 * 0.5**6)  # one comparison: nothing to correct
+    assert without_collapse(second) == ["warm-up"]
 
 
 def test_the_committed_records_give_the_numbers_of_the_notebooks_table():
