@@ -490,6 +490,7 @@ def study_source(kind):
     return {"records": {"input_studies": [c.digest for c, _ in chosen]}, "data": data}
 
 
+# %%
 fig, axes = plt.subplots(1, 2, figsize=(7.0, 3.2), sharey=True)
 ours = curves.assign(accuracy=100 * curves["accuracy"])
 for (ax, name), (form, part) in itertools.product(zip(axes, PUBLISHED, strict=True), (("ours", ours), ("", forms))):
@@ -536,7 +537,7 @@ rounds.round(3)
 
 # %%
 fig, ax = plt.subplots(figsize=(7.0, 3.0))
-cured = neighbours.without_collapse(recipes)
+cured = neighbours.without_collapse(recipes) + neighbours.without_collapse(again)
 for y, (name, row) in enumerate(recipes[::-1].iterrows()):
     color = LOOKS["stability"] if name == "recorded" or name in cured else "0.45"
     ax.hlines(y, 100 * row["low"], 100 * row["high"], color=color)
@@ -544,8 +545,9 @@ for y, (name, row) in enumerate(recipes[::-1].iterrows()):
 ax.set_yticks(range(len(recipes)), recipes.index[::-1])
 ax.set(xlabel="networks that collapsed, % (95 % interval)", xlim=(-2, 102))
 gone, of = recipes["collapsed"], recipes["seeds"].max()
+new = again["collapsed"]
 title = f"Of {of} networks {gone['recorded']} collapse as recorded, {gone['warm-up']} after a warm-up"
-figures.headline(fig, title)
+figures.headline(fig, f"{title} (new seeds: {new['recorded']} and {new['warm-up']})")
 save(fig, "fig09f_collapse", **study_source("stability"))
 
 # %%
