@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from alcl.related.curvature import feature_change, head_bend, safe_radius
 from alcl.related.feature_losses import finite_difference_curvature, hutchinson_trace, input_hessians, plane_distances
 from alcl.related.label_runs import make_classifier
 
@@ -118,3 +119,115 @@ def test_D5_curvature_of_a_piecewise_linear_network():
     flat = input_hessians(model, x, y).diagonal(dim1=1, dim2=2).sum(1)
     assert sure.any()
     assert (flat[sure] < 1e-2 * h.diagonal(dim1=1, dim2=2).sum(1)[sure]).all()
+
+
+def test_D6_stable_features_bend_the_loss_little():
+    """The change of the features by simulation with small steps, the trace by autograd: bound, scale, equality."""
+    model = make_classifier((1, 8, 8), 5, 4, 8, seed=0, normalise=False).double().eval()
+    with torch.no_grad():
+        model.head.weight *= 4
+    x = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    steps = 1e-6 * torch.randn(4000, *x.shape[1:], generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    trace = input_hessians(model, x, torch.arange(20) % 5).diagonal(dim1=1, dim2=2).sum(1)
+    with torch.no_grad():
+        change = torch.stack([(model.features(v + steps) - model.features(v[None])).square().sum(1) for v in x]) / 1e-12
+        p = model(x).softmax(1).numpy()
+    w = model.head.weight.detach().numpy()
+    bend = np.array([np.linalg.eigvalsh(w.T @ (np.diag(q) - np.outer(q, q)) @ w)[-1] for q in p])
+    error = 4 * change.std(1) / len(steps) ** 0.5
+    assert ((feature_change(model, x) - change.mean(1)).abs() < error).all()
+    np.testing.assert_allclose(head_bend(model(x).detach(), model.head), bend)
+    bound = change.mean(1).numpy() * bend
+    assert (trace.numpy() <= bound + bend * error.numpy()).all()
+    assert (trace.numpy() > 0.1 * bound).any()  # near enough to be of use
+    centred = np.linalg.norm(w - w.mean(0), ord=2) ** 2 / 2
+    assert (bend <= centred).all()
+    # the same function with features ten times as large: the product stays, each factor does not
+    with torch.no_grad():
+        model.features[-2].weight *= 10
+        model.features[-2].bias *= 10
+        model.head.weight /= 10
+    torch.testing.assert_close(feature_change(model, x).mean(), 100 * change.mean(), rtol=0.05, atol=0)
+    np.testing.assert_allclose(head_bend(model(x).detach(), model.head), bend / 100)
+
+
+def test_D6_is_an_equality_for_one_feature_and_half_the_width_for_two_sure_classes():
+    """One feature, logits (3 f, -f), p = (1/2, 1/2): H is the variance of 3 and -1, times the squared slope of f."""
+
+    class Line(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features, self.head = nn.Sequential(nn.Linear(3, 1), nn.ReLU()), nn.Linear(1, 2)
+
+        def forward(self, x):
+            return self.head(self.features(x))
+
+    model = Line().double().eval()
+    with torch.no_grad():
+        model.features[0].weight.copy_(torch.tensor([[1.0, 2.0, -2.0]]))
+        model.features[0].bias.fill_(1.0)
+        model.head.weight.copy_(torch.tensor([[3.0], [-1.0]]))
+        model.head.bias.copy_(torch.tensor([-3.0, 1.0]))  # at f = 1 both logits are 0
+    x = torch.zeros(1, 3, dtype=torch.float64)
+    trace = input_hessians(model, x, torch.tensor([0]))[0].trace().item()
+    assert trace == pytest.approx(4 * 9)
+    assert (feature_change(model, x) * head_bend(model(x), model.head)).item() == pytest.approx(trace)
+    w = model.head.weight.detach()
+    assert head_bend(model(x), model.head).item() == pytest.approx(((w - w.mean(0)).norm() ** 2 / 2).item())
+
+
+def test_D7_nothing_inside_the_radius_changes_class():
+    """The bend is searched for on a grid of the ball itself, not taken from a formula; every class is looked up."""
+    angles = np.linspace(0, 2 * np.pi, 180, endpoint=False)
+    circle = torch.tensor(np.stack([np.cos(angles), np.sin(angles)], 1))
+    tried = 0
+    for seed in range(12):
+        model, x = smooth(seed=seed), torch.tensor([[0.3, -0.8]], dtype=torch.float64)
+        with torch.no_grad():
+            model[2].weight *= 4
+        y = model(x).argmax(1)
+        v = x.clone().requires_grad_()
+        loss = F.cross_entropy(model(v), y)
+        slope = torch.autograd.grad(loss, v)[0].norm().item()
+        if loss >= np.log(2):
+            continue
+        bend, radius = 0.0, safe_radius(loss.item(), slope, 0.0)
+        for _ in range(30):  # the largest bend of a ball, the ball of that bend, and so on: radii shrink to a fixed one
+            ball = (x + torch.linspace(0, radius, 12)[:, None, None].double() * circle).reshape(-1, 2)
+            found = torch.linalg.eigvalsh(input_hessians(model, ball, y.expand(len(ball))))[:, -1].max().item()
+            bend, before = max(bend, 1.02 * found), radius
+            radius = safe_radius(loss.item(), slope, bend)
+            if abs(radius - before) < 1e-6:
+                break
+        assert (model(x + 0.999 * radius * circle).argmax(1) == y).all()
+        assert (model(ball).argmax(1) == y).all()
+        tried += 1
+    assert tried >= 5
+
+
+def test_D7_the_radius_is_the_largest_for_a_parabola_and_worthless_without_the_ball():
+    """Two classes whose loss is 0.1 + s t + c t^2 / 2 along a line: the class changes at the radius exactly."""
+    slope, bend = 0.3, 2.0
+    radius = safe_radius(0.1, slope, bend)
+    for t, right in ((0.9999 * radius, True), (1.0001 * radius, False)):
+        assert (np.exp(-(0.1 + slope * t + bend * t**2 / 2)) > 0.5) == right
+    assert safe_radius(np.log(2), 1.0, 1.0) == 0
+    # a kink beside x: no slope, no curvature at x, and another class a hair away
+    near = torch.tensor([[0.0], [0.02]], dtype=torch.float64)
+    model = nn.Sequential(nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 2)).double().eval()
+    with torch.no_grad():
+        model[0].weight.fill_(1.0), model[0].bias.fill_(-0.01)
+        model[2].weight.copy_(torch.tensor([[0.0], [1000.0]])), model[2].bias.copy_(torch.tensor([2.0, 0.0]))
+    assert input_hessians(model, near[:1], torch.tensor([0])).abs().max() == 0
+    assert model(near).argmax(1).tolist() == [0, 1]
+
+
+def test_D7_the_mean_loss_under_noise_by_quadrature():
+    """E loss(x + s g) stays below loss + s^2 T / 2, T the largest trace over the plane, found on a grid."""
+    model, x = smooth(), torch.tensor([[0.3, -0.8]], dtype=torch.float64)
+    grid = torch.cartesian_prod(*2 * [torch.linspace(-8, 8, 81, dtype=torch.float64)])
+    traces = input_hessians(model, grid, torch.ones(len(grid), dtype=torch.long)).diagonal(dim1=1, dim2=2).sum(1)
+    base = F.cross_entropy(model(x), torch.tensor([1])).item()
+    added = [(gaussian_mean(model, x, 1, s) - base) / (s**2 / 2) for s in (0.1, 0.5, 1.0)]
+    assert max(added) <= traces.max()
+    assert added[0] > traces.min()

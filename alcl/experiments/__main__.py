@@ -6,6 +6,7 @@
     python -m alcl.experiments sensor                       its conditions with censored and contaminated losses
     python -m alcl.experiments worth                        what there is to win; wrong starts; drift
     python -m alcl.experiments labels | inputs              the neighbours, notebooks 08 and 09
+    python -m alcl.experiments curvature                    two studies beside notebook 09
 
 Each takes --help. Nothing imports this module, so it alone may look down from here to `alcl.related`. Runs belong to
 modules of their own: as "__main__" their classes could not be unpickled in worker processes.
@@ -16,7 +17,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from ..related import input_runs, label_runs
+from ..related import input_runs, input_studies, label_runs
 from . import multiverse, protocol, sensor_runs, studies, worth_runs
 
 COMMANDS = {
@@ -26,6 +27,7 @@ COMMANDS = {
     "worth": worth_runs.main,
     "labels": label_runs.main,
     "inputs": input_runs.main,
+    "curvature": input_studies.main,
 }
 
 

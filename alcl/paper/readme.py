@@ -33,6 +33,7 @@ from .bench import summary
 from .choices import choices_markdown
 from .claims import claims_ledger, ledger_markdown, load_bench, theorem_index
 from .figures import LABELS
+from .neighbours import discriminative_rows, neighbours_markdown
 from .reading import reading
 
 SIDES = ["ahead", "unresolved", "behind"]
@@ -41,7 +42,7 @@ PAGES = {
     "README.md": ("verdict", "reading"),
     "notebooks/ledger.md": ("claims", "headline"),
     "notebooks/choices.md": ("choices",),
-    "notebooks/studies.md": ("studies", "neighbours"),
+    "notebooks/studies.md": ("studies", "neighbours", "discriminative"),
     "notebooks/costs.md": ("speed",),
 }
 #: The claims that the README's verdict shows, in few words.
@@ -78,8 +79,9 @@ def blocks(root: Path = ROOT) -> dict[str, str]:
     folder = root / "paper_figures" / "records"
     records = [record for name in (*EMBEDDED, *BENCHMARK) for record in study_store(folder, name).read()]
     frame = benchmark_frame(records)
+    theorems = theorem_index(root / "notebooks")
     bench = load_bench(folder)
-    ledger = claims_ledger(records, theorem_index(root / "notebooks"), bench=bench)
+    ledger = claims_ledger(records, theorems, bench=bench)
     return {
         "headline": "\n".join([headline(frame), one_setting(single_settings(records)), repaired(frame), others(frame)]),
         "verdict": verdict(ledger),
@@ -87,6 +89,7 @@ def blocks(root: Path = ROOT) -> dict[str, str]:
         "claims": ledger_markdown(ledger),
         "studies": studies(root / "paper_figures"),
         "neighbours": neighbours(root / "paper_figures"),
+        "discriminative": neighbours_markdown(discriminative_rows(folder, theorems.index[theorems["checked"]])),
         "speed": costs(bench) if bench else "Not measured yet: `make bench`.",
         "choices": choices_markdown(folder="notebooks"),
     }

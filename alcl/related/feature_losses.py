@@ -20,6 +20,7 @@ from .label_runs import Classifier
 
 __all__ = [
     "PERTURBATIONS",
+    "PUBLISHED",
     "TRAININGS",
     "DiscriminativeLoss",
     "finite_difference_curvature",
@@ -130,6 +131,7 @@ def fit_classifier(
     batch_size: int = 64,
     lr: float = 1e-3,
     weight: float = 1.0,
+    warm_up: int = 0,
     generator: torch.Generator,
     auxiliary: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> list[float]:
@@ -138,7 +140,7 @@ def fit_classifier(
     Args:
         model: images -> logits, with `features` and `head`. images: (N, C, H, W) in [0, 1]; labels (N,).
         training: one of `TRAININGS`. sigma: standard deviation of the injected Gaussian noise, > 0; noisy views are
-            clipped to [0, 1]. weight: of the second term of stability and discriminative.
+            clipped to [0, 1]. weight: of the second term of stability and discriminative, from epoch `warm_up` on.
         generator: draws batches and noise.
         auxiliary: (features of the noisy view, index of the batch) -> a further loss to add, or None.
     """
@@ -152,8 +154,8 @@ def fit_classifier(
         optimizer.add_param_group({"params": list(auxiliary.parameters())})
     history = []
     model.train()
-    for _ in range(epochs):
-        total = 0.0
+    for epoch in range(epochs):
+        total, second = 0.0, weight if epoch >= warm_up else 0.0
         for index in torch.randperm(len(images), generator=generator).split(batch_size):
             x, y = images[index], labels[index]
             noisy = (x + sigma * torch.randn(x.shape, generator=generator)).clamp(0, 1)
@@ -165,9 +167,9 @@ def fit_classifier(
             else:
                 loss = F.cross_entropy(model.head(g if training == "noisy" else f), y)
             if training == "stability":
-                loss = loss + weight * _norm(f - g).mean()
+                loss = loss + second * _norm(f - g).mean()
             if training == "discriminative":
-                loss = loss + weight * criterion(f, g, y, model.head)
+                loss = loss + second * criterion(f, g, y, model.head)
             if auxiliary is not None:
                 loss = loss + auxiliary(g, index)
             optimizer.zero_grad(set_to_none=True)
@@ -247,13 +249,17 @@ def _uniform(x: Tensor, level: float, generator: torch.Generator) -> Tensor:
 
 def _patch(x: Tensor, level: float, generator: torch.Generator) -> Tensor:
     """A gray square at a random place; `level` is its side, in sides of the image."""
+    return x.masked_fill(_squares(x, round(level * min(x.shape[-2:])), generator), 0.5)
+
+
+def _squares(x: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """(N, 1, H, W), True inside one square of this side at a random place of each image."""
     rows, columns = x.shape[-2:]
-    side = round(level * min(rows, columns))
     top, left = (torch.randint(n - side + 1, (len(x),), generator=generator) for n in (rows, columns))
     down = torch.arange(rows) - top[:, None]
     right = torch.arange(columns) - left[:, None]
     inside = ((down >= 0) & (down < side))[:, :, None] & ((right >= 0) & (right < side))[:, None]
-    return x.masked_fill(inside[:, None], 0.5)
+    return inside[:, None]
 
 
 def _resampling(x: Tensor, level: float, generator: torch.Generator) -> Tensor:
@@ -282,13 +288,37 @@ PERTURBATIONS: dict[str, tuple[Callable[[Tensor, float, torch.Generator], Tensor
 }
 
 
-def perturb(images: Tensor, name: str, level: float, generator: torch.Generator) -> Tensor:
+def _published_patches(x: Tensor, level: float, generator: torch.Generator) -> Tensor:
+    """Twenty black squares at random places, which may overlap; `level` is their side, in sides of the image."""
+    side = round(level * min(x.shape[-2:]))
+    for _ in range(20):
+        x = x.masked_fill(_squares(x, side, generator), 0.0)
+    return x
+
+
+def _published_resampling(x: Tensor, level: float, generator: torch.Generator) -> Tensor:
+    """As `_resampling`, but not antialiased, and the small size is rounded down."""
+    size = [max(1, int((1 - level) * n)) for n in x.shape[-2:]]
+    small = F.interpolate(x, size, mode="bilinear", align_corners=False)
+    return F.interpolate(small, x.shape[-2:], mode="bilinear", align_corners=False)
+
+
+#: The published forms of two of them, as the authors' code has them; levels of the patches are ours.
+PUBLISHED: dict[str, tuple[Callable[[Tensor, float, torch.Generator], Tensor], tuple[float, ...]]] = {
+    "patch": (_published_patches, (0.0, 0.125, 0.25)),
+    "resampling": (_published_resampling, PERTURBATIONS["resampling"][1]),
+}
+
+
+def perturb(images: Tensor, name: str, level: float, generator: torch.Generator, published: bool = False) -> Tensor:
     """Images (N, C, H, W) under a perturbation of `PERTURBATIONS`, clipped to [0, 1]; level 0 leaves them alone.
 
     heavy-tailed: Cauchy noise of scale `level`; impulsive: a share `level` of pixels becomes 0 or 1 (`alcl.noise`).
+    published: the form of `PUBLISHED` instead, for the names that it has.
     """
-    if name not in PERTURBATIONS:
-        raise ValueError(f"name must be one of {', '.join(PERTURBATIONS)}; got {name!r}")
+    forms = PUBLISHED if published else PERTURBATIONS
+    if name not in forms:
+        raise ValueError(f"name must be one of {', '.join(forms)}; got {name!r}")
     if not 0 <= level < math.inf:
         raise ValueError(f"level must be at least 0 and finite; got {level!r}")
-    return PERTURBATIONS[name][0](images, level, generator).clamp(0, 1) if level > 0 else images
+    return forms[name][0](images, level, generator).clamp(0, 1) if level > 0 else images

@@ -163,8 +163,12 @@ class Reconstruction(nn.Module):
         return self.criterion(self.decoder(features), self.targets[index])
 
 
-def train(config: InputRun) -> Classifier:
-    """The trained classifier, without batch normalisation: no example's output depends on another's input."""
+def train(config: InputRun, normalise: bool = False, **changes: Any) -> Classifier:
+    """The trained classifier, without batch normalisation: no example's output depends on another's input.
+
+    normalise, and `changes` to the arguments of `fit_classifier`, are for studies of the recipe
+    (`alcl.related.input_studies`), whose records they stand in: a run of this module's never has any.
+    """
     data = _load(config.dataset)
     rows, _ = split_validation(data, config.n_validation, torch.Generator().manual_seed(0))
     for name, there in (("n_train", len(rows)), ("n_test", len(data.x_test))):
@@ -175,14 +179,14 @@ def train(config: InputRun) -> Classifier:
     noisy = LEVELS[config.level](images, _generator(config, "contamination"))
     seed = stream(config.seed, "weights")
     classes = DATASETS[config.dataset].classes
-    model = make_classifier(images.shape[1:], classes, config.width, config.hidden, seed=seed, normalise=False)
+    model = make_classifier(images.shape[1:], classes, config.width, config.hidden, seed=seed, normalise=normalise)
     auxiliary = None
     if config.auxiliary != "none":
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             # what is to be reproduced is not clipped: the loss alone decides what is signal
             auxiliary = Reconstruction(make_loss(config.auxiliary), config.hidden, noisy)
-    how = {"sigma": config.sigma, "epochs": config.epochs, "batch_size": config.batch_size, "lr": config.lr}
+    how = {"sigma": config.sigma, "epochs": config.epochs, "batch_size": config.batch_size, "lr": config.lr, **changes}
     generator = _generator(config, "training")
     fit_classifier(model, noisy.clamp(0, 1), labels, config.training, auxiliary=auxiliary, generator=generator, **how)
     return model

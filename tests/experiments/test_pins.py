@@ -16,7 +16,7 @@ import pytest
 
 from alcl.experiments import reconstruction
 from alcl.experiments.reconstruction import Run
-from alcl.related import input_runs, label_runs
+from alcl.related import input_runs, input_studies, label_runs
 from alcl.related.label_runs import LabelRun
 
 RECORDS = Path(__file__).parents[2] / "paper_figures" / "records"
@@ -35,6 +35,8 @@ def recomputed(record):
         return Run.from_config(record["config"]).digest
     if record["study"] == label_runs.STUDY:
         return LabelRun.from_config(record["config"]).digest
+    if record["study"] == input_studies.STUDY:
+        return input_studies.config_of(record).digest
     return input_runs.config_of(record).digest
 
 

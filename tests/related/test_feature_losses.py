@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from alcl.related.feature_losses import (
     PERTURBATIONS,
+    PUBLISHED,
     TRAININGS,
     DiscriminativeLoss,
     finite_difference_curvature,
@@ -248,10 +249,35 @@ def test_perturbations_are_what_their_names_say():
     assert distance.median().item() == pytest.approx(0.01, rel=0.05)  # the median of a Cauchy's modulus is its scale
 
 
+def test_the_published_forms():
+    """Black, overlapping patches, counted; a subsampled image aliases where an antialiased one does not."""
+    white = torch.ones(300, 1, 8, 8)
+    black = (perturb(white, "patch", 0.125, torch.Generator().manual_seed(0), published=True) == 0).float().mean()
+    assert black.item() == pytest.approx(1 - (1 - 1 / 64) ** 20, abs=0.01)  # 20 single pixels, drawn with replacement
+    half = perturb(white, "patch", 0.5, torch.Generator().manual_seed(0), published=True)
+    assert (half[:, :, 3:5, 3:5] == 0).float().mean() > 0.99  # every square of side 4 covers half of the middle rows
+    # columns of period 3, shrunk to a third: without antialiasing only every third column is looked at
+    stripes = torch.eye(3)[0].repeat(4).expand(1, 1, 12, 12)
+    kept = perturb(stripes, "resampling", 2 / 3, torch.Generator(), published=True)
+    assert kept.abs().max() == 0  # the middle column of each three is black
+    assert perturb(stripes, "resampling", 2 / 3, torch.Generator()).mean() > 0.2
+    # the small size is rounded down: 8 * (1 - 0.3) = 5.6 becomes 5
+    x = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    small = F.interpolate(x, (5, 5), mode="bilinear", align_corners=False)
+    expected = F.interpolate(small, (8, 8), mode="bilinear", align_corners=False)
+    assert torch.equal(perturb(x, "resampling", 0.3, torch.Generator(), published=True), expected)
+    for name, (_, levels) in PUBLISHED.items():
+        assert torch.equal(perturb(x, name, levels[0], torch.Generator(), published=True), x)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: perturb(torch.zeros(1), "blur", 0.1, None), "name must be one of gaussian, uniform"),
+        (
+            lambda: perturb(torch.zeros(1), "uniform", 0.1, None, True),
+            "name must be one of patch, resampling; got 'unif",
+        ),
         (lambda: perturb(torch.zeros(1), "gaussian", -1, None), "level must be at least 0"),
         (lambda: DiscriminativeLoss(3, 2, mu=1.0), r"mu must lie in \[0, 1\)"),
         (lambda: DiscriminativeLoss(3, 2, delta_v=-1), "delta_v must be at least 0"),
