@@ -135,7 +135,7 @@ def test_concave_losses_need_no_ratio():
 
 
 @pytest.mark.parametrize("tau", [0.0, 0.5, 1.0, 1.7])
-def test_C5_comp_sum_losses_flatten_or_sharpen(tau):
+def test_comp_sum_losses_flatten_or_sharpen(tau):
     weights = np.array([0.5, 0.3, 0.15, 0.05])
     expected = weights ** (1 / (2 - tau))
     np.testing.assert_allclose(
@@ -162,27 +162,6 @@ def test_known_members_of_the_families():
         (ForwardCorrectionLoss(torch.eye(4)), torch.nn.CrossEntropyLoss()),
     ):
         torch.testing.assert_close(one(logits, labels), other(logits, labels))
-
-
-def test_C6_forward_correction_for_symmetric_noise_is_a_mixture():
-    logits, labels = batch(9, 10)
-    mixture = MixtureLoss(0.4 * 10 / 9, learn=False)
-    torch.testing.assert_close(
-        mixture(logits, labels), forward_for("symmetric", 0.4)(logits, labels), rtol=1e-6, atol=0
-    )
-
-
-def test_C6_data_do_not_fix_the_fraction():
-    """The best attainable risk is the same for every eps up to K min w, and higher above; by a solver."""
-    weights = np.array([0.5, 0.2, 0.2, 0.1])  # K min w = 0.4
-
-    def best(eps):
-        p = minimiser(MixtureLoss(eps, learn=False, reduction="none"), weights)
-        return -(weights * np.log((1 - eps) * p + eps / 4)).sum()
-
-    entropy = -(weights * np.log(weights)).sum()
-    assert [best(eps) for eps in (0.01, 0.2, 0.39)] == pytest.approx([entropy] * 3, abs=1e-6)
-    assert best(0.5) > entropy + 1e-3
 
 
 def test_the_fraction_is_learned_only_if_asked():
