@@ -226,6 +226,11 @@ class ExactInstanceDependentLabelNoise(InstanceDependentLabelNoise):
     """The same, but exactly floor(rate * N) labels flip, a uniform subset (as in the code of JAL, arXiv 2507.17692).
 
     So every image is as likely to be mislabelled; only where it goes depends on its pixels. `spread` has no effect.
+
+        >>> labels, images = torch.arange(50) % 10, torch.rand(50, 4)
+        >>> noisy = ExactInstanceDependentLabelNoise(0.3)(labels, 10, torch.Generator(), images=images)
+        >>> (noisy != labels).sum()
+        tensor(15)
     """
 
     def rates(self, labels: Tensor, classes: int, generator: torch.Generator) -> Tensor:

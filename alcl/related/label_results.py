@@ -40,7 +40,11 @@ def frame(records: Iterable[Mapping[str, Any]], profiles: Sequence[str] = tuple(
 
 
 def medians(grouped: Any) -> pd.DataFrame:
-    """Number of seeds, median and its bootstrap interval, a row a group of a pandas SeriesGroupBy."""
+    """Number of seeds, median and its bootstrap interval, a row a group of a pandas SeriesGroupBy.
+
+    >>> medians(pd.Series([1.0, 2.0, 3.0], index=["a", "a", "a"]).groupby(level=0)).loc["a"].tolist()
+    [3.0, 2.0, 1.0, 3.0]
+    """
     ends = {"low": lambda v: bootstrap_interval(v.to_numpy())[0], "high": lambda v: bootstrap_interval(v.to_numpy())[1]}
     return grouped.agg(seeds="count", median="median", **ends)
 
@@ -50,6 +54,9 @@ def paired(runs: pd.DataFrame, one: tuple[str, str], other: tuple[str, str]) -> 
 
     Columns `COMPARED`: the median difference, its bootstrap interval, in how many seeds `one` is ahead, and `verdict`.
     Conditions without a common seed have no row.
+
+        >>> paired(frame([]), ("jal_ce", "l2"), ("ce", "l2")).columns.tolist() == COMPARED
+        True
     """
     sides = [runs[(runs["method"] == method) & (runs["decay"] == decay)] for method, decay in (one, other)]
     sides = [side.set_index(["dataset", "condition", "seed"])["accuracy"] for side in sides]
