@@ -703,6 +703,7 @@ for ax, (noise, part) in zip(axes[0], learned.groupby("condition"), strict=False
         start, color = starts[run.method]
         ax.plot(range(1, run.epochs + 1), run.history["eps"], color=color, alpha=0.7)
         ends.setdefault(start, []).append(run.history["eps"][-1])
+        assert run.history["eps"][-1] < float(start)
     if noise.startswith("symmetric"):
         ax.axhline(part["rate"].iloc[0] * 10 / 9, color="0.4", lw=0.8, ls=":")
     ax.set(title=noise, xlabel="epoch", ylim=(0, 1))
@@ -850,5 +851,6 @@ ledger.style.hide(axis="index").set_properties(**{"text-align": "left", "white-s
 #   `height_for` gives $a$ for the noise you suspect).
 # - AMSE is a weighted sum of MSE and MAE, to the last digit. Its robustness is MAE's; what JAL adds is an active part
 #   that pulls where MAE does not.
+# - The likelihood does not say how many labels are wrong: a learned fraction falls as the network memorises them.
 # - Right minimisers do not make fast learners. At a small scale the ranking depends on the noise, on the length of
 #   training and on the decay; compare losses with everything else equal.
