@@ -503,8 +503,7 @@ for a in (30.0, 1.5):
 # ## 8 · All losses, all noises
 #
 # Every loss at every noise: clean test labels, five seeds, the same L2 weight decay, and the last epoch counts. All
-# losses share noise, initial weights and batches seed by seed. Two of the recorded runs on digits are trained again
-# here.
+# losses share noise, initial weights and batches seed by seed.
 
 # %%
 stored = label_runs.store(folder).read()
