@@ -235,7 +235,7 @@ class ExactInstanceDependentLabelNoise(InstanceDependentLabelNoise):
 
     def rates(self, labels: Tensor, classes: int, generator: torch.Generator) -> Tensor:
         rates = torch.zeros(len(labels), dtype=torch.float64)
-        # 1e-9: 0.7 * 10 is 7, and not 6.999...
+        # 1e-9: 0.29 * 100 is 29, and not 28.999...
         rates[torch.randperm(len(labels), generator=generator)[: int(self.rate * len(labels) + 1e-9)]] = 1.0
         return rates
 
