@@ -640,14 +640,14 @@ if len(compared):
     save(fig, "fig08i_neighbours", **source)
 
 # %% [markdown]
-# Theorem C2 bounds minimisers, not training: at $a = 2$, below the bound of 9, JAL-CE does no worse here. Less height
+# Theorem C2 bounds minimisers, not training: at $a = 2$, below the bound of 9, JAL-CE does better here. Less height
 # leaves more weight to the active part. So take no more height than the bound asks for, and try less.
 
 # %%
 for row in compared[compared["loss"].str.startswith("JAL-CE")].itertuples():
     interval = f"{row.difference:+.1f} points [{row.low:+.1f}, {row.high:+.1f}]"
     print(f"{row.condition}, JAL-CE at a = 30 minus {row.loss}: {interval}, {row.verdict}, {row.seeds} seeds")
-    assert row.loss != "JAL-CE, a = 2" or row.verdict != "ahead"
+    assert row.loss != "JAL-CE, a = 2" or row.verdict in ("behind", "too few seeds")
 # the noises that people make, and of an exact number of labels beside a random one
 for row in paired(on_digits, ("jal_ce", "l2"), ("ce", "l2")).itertuples():
     if row.condition.startswith(("human", "instance")):

@@ -113,6 +113,9 @@ def _told(table: pd.DataFrame) -> str:
     """A `paired` table in words."""
     if table.empty:
         return "no records"
+    if len(table) == 1:
+        (row,) = table.itertuples()
+        return f"{row.difference:+.1f} points [{row.low:+.1f}, {row.high:+.1f}], {row.seeds} seeds, {row.verdict}"
     sides = label_results.votes(table)
     least, most = table["difference"].min(), table["difference"].max()
     return (
