@@ -717,8 +717,8 @@ for ax, (noise, part) in zip(axes[0], learned.groupby("condition"), strict=False
         ax.axhline(part["rate"].iloc[0] * 10 / 9, color="0.4", lw=0.8, ls=":")
     ax.set(title=noise, xlabel="epoch", ylim=(0, 1))
 axes[0, 0].set_ylabel("learned fraction\n(dotted: the edge)")
-text = "; ".join(f"from {start} at {np.median(values):.2f}" for start, values in ends.items())
-figures.headline(fig, f"Where the learned fraction ends, in the median: {text}")
+text = " and ".join(f"from {start} to {np.median(values):.2f}" for start, values in ends.items())
+figures.headline(fig, f"The learned fraction falls {text} (medians)")
 if ends:
     save(fig, "fig08j_fraction", **source)
 else:
