@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy import optimize
+from scipy import optimize, special
 
 from alcl.related.label_losses import amse_minimiser, asymmetry_condition, make_classification_loss, smallest_height
 
@@ -154,3 +154,35 @@ def test_C5_what_cross_entropy_and_gce_learn_from_noise(q):
         found = np.exp(z) / np.exp(z).sum()
         expected = weights ** (1 / (1 - (q or 0)))
         np.testing.assert_allclose(found, expected / expected.sum(), atol=1e-5)
+
+
+def test_C6_forward_correction_for_symmetric_noise_is_a_mixture():
+    """The matrix of forward correction is made from the noise's rate, the mixture from the fraction alone."""
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = 3 * torch.randn(9, 10, dtype=torch.float64, generator=generator), torch.arange(9)
+    forward = make_classification_loss("forward", noise="symmetric", rate=0.4)
+    mixture = make_classification_loss("mixture", eps=0.4 * 10 / 9, learn=False)
+    torch.testing.assert_close(mixture(logits, labels), forward(logits, labels), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(
+    "weights", [[0.5, 0.2, 0.2, 0.1], [0.7, 0.1, 0.1, 0.1], [0.6, 0.4, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]]
+)
+def test_C6_data_do_not_fix_the_fraction(weights):
+    """The least risk over the simplex, by SLSQP: the entropy for every eps up to K min w, growing above."""
+    w = np.array(weights)
+
+    def least(eps):
+        return optimize.minimize(
+            lambda p: -(w * np.log((1 - eps) * p + eps / 4)).sum(),
+            np.full(4, 0.25),
+            bounds=[(0, 1)] * 4,
+            constraints={"type": "eq", "fun": lambda p: p.sum() - 1},
+            options={"ftol": 1e-14, "maxiter": 500},
+        ).fun
+
+    entropy, edge = -special.xlogy(w, w).sum(), 4 * w.min()
+    if edge:
+        assert [least(eps) for eps in (0.01, 0.5 * edge, 0.999 * edge)] == pytest.approx([entropy] * 3, abs=1e-7)
+    above = [least(edge + extra) for extra in (0.05, 0.1, 0.2)]
+    assert entropy + 1e-5 < above[0] < above[1] < above[2]

@@ -2,6 +2,7 @@
 
 Declared here before any of it was run. All runs have all measures; none decides anything about another.
 
+Parts
     ceiling   `known_noise`, the likelihood of the noise itself, at high and extreme, in the four sets and the two
               headline sensors: what a loss could win at most by knowing more. (Clean targets, the other reference, also
               spare the network the noise it fits.) Five seeds, those of the multiverse.

@@ -2,10 +2,10 @@
 
     python -m alcl.paper.neighbours      the table for the discriminative loss (arXiv 2405.18499), in Markdown
 
-Another system has another list of `Row`, and the same `neighbours_markdown`. No number and no verdict is typed:
+The joint asymmetric loss (notebook 08) has its list in `alcl.paper.neighbours_08`. No number and no verdict is typed:
 `discriminative_rows` computes them from the records and the executed proofs of notebook 09, by these rules. A measured
-claim is "reproduced" if on every data set the whole 95 % interval of the paired median lies on the claimed side, "not
-reproduced" if on none, "partly" otherwise. A claim of theory is "proved" if its theorem is checked in an executed
+claim is "shown" if on every data set the whole 95 % interval of the paired median lies on the claimed side, "not shown"
+if on none, "partly" otherwise. A claim of theory is "proved" if its theorem is checked in an executed
 notebook, and "partly" if what it needs is not given where the claim is made.
 
 All of it speaks of small networks on 8x8 digits and on part of MNIST, not of a ResNet on natural images.
@@ -42,7 +42,7 @@ __all__ = [
     "without_collapse",
 ]
 
-VERDICTS = ("proved", "reproduced", "partly", "not reproduced", "not yet measured")
+VERDICTS = ("proved", "shown", "partly", "not shown", "not yet measured")
 #: The whole interval must lie below 0.
 BELOW = -math.inf
 _KEYS = ["dataset", "training", "seed"]
@@ -229,7 +229,7 @@ def _verdict(*claimed: tuple[pd.DataFrame, float]) -> str:
     holds = [high < 0 if bound == BELOW else low > bound for bound, low, high in ends]
     if not holds:
         return "not yet measured"
-    return "reproduced" if all(holds) else "partly" if any(holds) else "not reproduced"
+    return "shown" if all(holds) else "partly" if any(holds) else "not shown"
 
 
 def discriminative_rows(folder: str | Path, checked: Collection[str] = ()) -> list[Row]:
@@ -319,7 +319,7 @@ def _stable_to_flat(frame: pd.DataFrame, proved: bool) -> Row:
     )
     measured = _verdict((largest, BELOW))
     sound = proved and held == images
-    return Row(claim, finding, measured if sound or measured != "reproduced" else "partly", where)
+    return Row(claim, finding, measured if sound or measured != "shown" else "partly", where)
 
 
 def _flat_to_robust(frame: pd.DataFrame, proved: bool) -> Row:

@@ -29,6 +29,8 @@ from ..experiments.analysis import (
 )
 from ..experiments.levels import LEVELS
 from ..experiments.protocol import BENCHMARK, EMBEDDED, study_store
+from ..related import label_runs
+from . import neighbours_08
 from .bench import summary
 from .choices import choices_markdown
 from .claims import claims_ledger, ledger_markdown, load_bench, theorem_index
@@ -42,7 +44,7 @@ PAGES = {
     "README.md": ("verdict", "reading"),
     "notebooks/ledger.md": ("claims", "headline"),
     "notebooks/choices.md": ("choices",),
-    "notebooks/studies.md": ("studies", "neighbours", "discriminative"),
+    "notebooks/studies.md": ("studies", "neighbours", "asymmetric", "discriminative"),
     "notebooks/costs.md": ("speed",),
 }
 #: The claims that the README's verdict shows, in few words.
@@ -89,6 +91,7 @@ def blocks(root: Path = ROOT) -> dict[str, str]:
         "claims": ledger_markdown(ledger),
         "studies": studies(root / "paper_figures"),
         "neighbours": neighbours(root / "paper_figures"),
+        "asymmetric": neighbours_markdown(neighbours_08.rows(label_runs.store(folder).read(), root)),
         "discriminative": neighbours_markdown(discriminative_rows(folder, theorems.index[theorems["checked"]])),
         "speed": costs(bench) if bench else "Not measured yet: `make bench`.",
         "choices": choices_markdown(folder="notebooks"),

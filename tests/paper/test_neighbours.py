@@ -22,7 +22,7 @@ def test_the_table():
     table = neighbours_markdown([Row("a | b", "x", "proved", "D6"), Row("c", "y", "partly", "Section 1")])
     assert table.splitlines()[2] == "| a \\| b | x | **proved** | D6 |"
     assert len(table.splitlines()) == 4
-    with pytest.raises(ValueError, match=r"verdict must be one of proved, reproduced, .*; got 'true'"):
+    with pytest.raises(ValueError, match=r"verdict must be one of proved, shown, .*; got 'true'"):
         neighbours_markdown([Row("a", "x", "true", "D6")])
 
 
@@ -50,14 +50,14 @@ PROOFS = {"checked": ("D6", "D7")}
 
 def test_verdicts_follow_the_measures(monkeypatch):
     good = made(**GOOD)
-    said = "not reproduced", "reproduced", "reproduced", "reproduced", "reproduced", "partly", "reproduced"
+    said = "not shown", "shown", "shown", "shown", "shown", "partly", "shown"
     assert verdicts(monkeypatch, good, **PROOFS) == list(said)
-    # what is not proved here is not "reproduced", and without its theorem the converse is no more than a correlation
+    # what is not proved here is not "shown", and without its theorem the converse is no more than a correlation
     assert verdicts(monkeypatch, good)[4:6] == ["partly", "not yet measured"]
     assert verdicts(monkeypatch, good.assign(held=8), **PROOFS)[4] == "partly"
     worse = {"clean": 0.9, "robust": 0.9, "largest": 2.0, "within": 2.0, "margin": 0.5}
     bad = verdicts(monkeypatch, made(**worse), **PROOFS)
-    assert bad == ["not reproduced"] * 5 + ["partly", "not reproduced"]
+    assert bad == ["not shown"] * 5 + ["partly", "not shown"]
     assert verdicts(monkeypatch, made(within=0.5, margin=0.5), **PROOFS)[2] == "partly"
 
 
@@ -69,7 +69,7 @@ def test_one_data_set_of_two_is_partly(monkeypatch):
 def test_noise_that_costs_clean_accuracy(monkeypatch):
     frame = made(**GOOD)
     frame["clean"] -= 2 * (frame.index.get_level_values("training") == "noisy")
-    assert verdicts(monkeypatch, frame)[0] == "reproduced"
+    assert verdicts(monkeypatch, frame)[0] == "shown"
 
 
 def test_what_is_not_measured_has_no_verdict(monkeypatch):

@@ -9,10 +9,15 @@ from scipy import stats
 
 from alcl.related.label_noise import (
     FLIPS,
+    HUMAN,
+    KINDS,
     AsymmetricLabelNoise,
+    ExactInstanceDependentLabelNoise,
+    HumanLabelNoise,
     InstanceDependentLabelNoise,
     SymmetricLabelNoise,
     make_label_noise,
+    transition_matrix,
 )
 
 N, K = 40_000, 10
@@ -83,7 +88,62 @@ def test_instance_dependent_flips_depend_on_the_image():
     assert p_value(SymmetricLabelNoise(0.4)) > 1e-3
 
 
-LAWS = [make_label_noise(kind, 0.3, "mnist") for kind in ("symmetric", "asymmetric", "instance")]
+def test_human_noise_has_the_published_matrix():
+    """The facts of CIFAR-10N's "worse" set: 40.208 % wrong, largest flips truck-automobile, its reverse, cat-dog; and
+    the labels that are drawn follow it."""
+    table = np.array(HUMAN)
+    assert (table.sum(1) == 5000).all()
+    assert 1 - np.trace(table) / table.sum() == pytest.approx(0.40208, abs=1e-9)
+    flips = table * (1 - np.eye(K, dtype=int))
+    largest = np.dstack(np.unravel_index(np.argsort(-flips.ravel())[:3], (K, K)))[0]
+    assert largest.tolist() == [[9, 1], [1, 9], [3, 5]]
+    expected = N / K * table / 5000
+    assert (
+        stats.chisquare(
+            counts(HumanLabelNoise(0.40208)(LABELS, K, generator())).ravel(), expected.ravel(), ddof=K - 1
+        ).pvalue
+        > 1e-3
+    )
+    matrix = HumanLabelNoise(0.2).matrix().numpy()
+    assert 1 - matrix.diagonal().mean() == pytest.approx(0.2)
+    np.testing.assert_allclose(matrix[0, 1:] / matrix[0, 1], table[0, 1:] / table[0, 1])
+
+
+@pytest.mark.parametrize("kind", ["symmetric", "asymmetric", "human"])
+def test_transition_matrices_are_the_counted_ones(kind):
+    matrix = transition_matrix(kind, 0.3, K, "mnist").numpy()
+    np.testing.assert_allclose(matrix.sum(1), 1)
+    table = counts(make_label_noise(kind, 0.3, "mnist")(LABELS, K, generator()))
+    assert (table[matrix == 0] == 0).all()
+    deviation = np.sqrt(matrix * (1 - matrix) * K / N) + 1e-12
+    assert (np.abs(table / (N / K) - matrix) / deviation).max() < 4.5
+
+
+@pytest.mark.parametrize(
+    ("rate", "n", "wrong"), [(0.0, 999, 0), (0.4, 999, 399), (0.7, 1000, 700), (0.29, 100, 29), (1.0, 999, 999)]
+)
+def test_exact_noise_flips_an_exact_number_and_no_image_more_often(rate, n, wrong):
+    noise = ExactInstanceDependentLabelNoise(rate)
+    labels, x = LABELS[:n], images()[:n]
+    hits = torch.stack([noise(labels, K, generator(seed), images=x) != labels for seed in range(50)])
+    assert (hits.sum(1) == wrong).all()
+    if 0 < rate < 1 and n > 100:  # 50 draws for each image: binomial if the subset is uniform
+        assert stats.kstest(stats.zscore(hits.sum(0).double().numpy()), "norm").statistic < 0.12
+        assert hits.double().mean(0).var().item() == pytest.approx(rate * (1 - rate) / 50, rel=0.25)
+
+
+def test_exact_noise_differs_from_the_other_in_which_flip_not_in_where_to():
+    x = images().flatten(1)[:1].repeat(N, 1)
+    labels = torch.zeros(N, dtype=torch.int64)
+    one, other = (
+        torch.bincount(make_label_noise(kind, 0.4)(labels, K, generator(), images=x), minlength=K)
+        for kind in ("instance", "instance_exact")
+    )
+    assert other[0] == N - int(0.4 * N)
+    assert one[0] != other[0]
+
+
+LAWS = [make_label_noise(kind, 0.3, "mnist") for kind in KINDS]
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: type(law).__name__)
@@ -95,7 +155,7 @@ def test_a_seed_gives_the_same_labels_and_another_seed_others(law):
     assert torch.equal(LABELS, torch.arange(N) % K)  # left alone
 
 
-@pytest.mark.parametrize("kind", ["symmetric", "asymmetric"])
+@pytest.mark.parametrize("kind", ["symmetric", "asymmetric", "human"])
 def test_a_higher_rate_only_adds_flips(kind):
     low, high = (make_label_noise(kind, rate, "mnist")(LABELS, K, generator()) for rate in (0.2, 0.6))
     flipped = low != LABELS
@@ -125,8 +185,17 @@ def test_the_ends_of_the_range(kind):
         (lambda: AsymmetricLabelNoise(0.4), "flips must map classes to other classes"),
         (lambda: AsymmetricLabelNoise(0.4, ((1, 1),)), "flips must map"),
         (lambda: AsymmetricLabelNoise(0.4, ((1, 9),))(LABELS % 3, 3, generator()), "flips name classes beyond the 3"),
-        (lambda: make_label_noise("pair", 0.4), "kind must be one of symmetric, asymmetric, instance; got 'pair'"),
+        (
+            lambda: make_label_noise("pair", 0.4),
+            "kind must be one of symmetric, asymmetric, instance, human",
+        ),
         (lambda: make_label_noise("asymmetric", 0.4, "gtsrb"), "dataset must be one of cifar10, mnist"),
+        (lambda: HumanLabelNoise(0.8), "rate must be at most 0.784 for human noise; got 0.8"),
+        (lambda: HumanLabelNoise(0.4)(LABELS, 11, generator()), "classes must be 10 for human noise; got 11"),
+        (
+            lambda: transition_matrix("instance", 0.4),
+            "kind must be one of symmetric, asymmetric, human for a",
+        ),
         (lambda: SymmetricLabelNoise(0.4)(LABELS, 5, generator()), r"each in \[0, 4\]"),
         (lambda: SymmetricLabelNoise(0.4)(LABELS, 1, generator()), "classes must be a whole number of at least 2"),
         (lambda: SymmetricLabelNoise(0.4)(LABELS.float(), 10, generator()), "labels must be int64"),

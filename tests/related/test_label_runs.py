@@ -8,7 +8,18 @@ import torch
 
 from alcl.experiments.records import RecordStore
 from alcl.related import label_runs
-from alcl.related.label_runs import METHODS, PROFILES, LabelRun, make_task, method_of, method_run, run, sweep, train
+from alcl.related.label_runs import (
+    METHODS,
+    NEIGHBOURS,
+    PROFILES,
+    LabelRun,
+    make_task,
+    method_of,
+    method_run,
+    run,
+    sweep,
+    train,
+)
 
 SMALL = {"epochs": 2, "n_train": 200, "n_test": 100, "width": 4, "hidden": 8}
 
@@ -48,10 +59,25 @@ def test_every_field_enters_the_digest():
 
 
 def test_methods_are_recognised():
-    for name in METHODS:
+    for name in (*METHODS, *NEIGHBOURS):
         assert method_of(json.loads(json.dumps(small(name).config()))) == name
     config = LabelRun("digits", "symmetric", 0.4, "gce", {"q": 0.3}).config()
     assert method_of(config) == "other"
+
+
+def test_forward_correction_is_told_the_noise_of_its_run():
+    told = [dict(small("forward", noise).options)["noise"] for noise in ("symmetric", "human", "instance")]
+    assert told == ["symmetric", "human", "symmetric"]
+    assert dict(small("forward", rate=0.3).options)["rate"] == 0.3
+
+
+def test_a_learned_fraction_moves_and_is_recorded():
+    fixed = small("mixture", options={"eps": 0.1, "learn": False})
+    found = run(small("mixture"))
+    assert len(found["history"]["eps"]) == 2
+    assert found["history"]["eps"][-1] != 0.1
+    assert set(run(fixed)["history"]["eps"]) == {0.1}
+    assert "eps" not in run(small())["history"]
 
 
 def test_a_run_is_the_same_every_time_and_its_record_can_be_stored(tmp_path):
@@ -150,9 +176,21 @@ def test_the_declared_profiles():
         }
 
 
+def test_the_neighbours_profile_has_every_neighbour_beside_cross_entropy_with_five_seeds():
+    runs = PROFILES["neighbours"]()
+    assert {c.dataset for c in runs} == {"digits"}
+    assert {c.decay for c in runs} == {"l2"}
+    cells = {}
+    for c in runs:
+        cells.setdefault((method_of(c.config()), c.noise, c.rate), set()).add(c.seed)
+    assert set(NEIGHBOURS) <= {method for method, _, _ in cells}
+    assert all(seeds == {0, 1, 2, 3, 4} for seeds in cells.values())
+    assert ("ce", "human", 0.4) in cells
+
+
 def test_the_command_refuses_an_unknown_profile(tmp_path, capsys):
     assert label_runs.main(["--profile", "all", "--records", str(tmp_path)]) == 1
-    assert "profile must be one of core, embedded, paper; got 'all'" in capsys.readouterr().err
+    assert "profile must be one of core, embedded, neighbours, paper; got 'all'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -160,7 +198,10 @@ def test_the_command_refuses_an_unknown_profile(tmp_path, capsys):
     ("changes", "message"),
     [
         ({"dataset": "gtsrb"}, "dataset must be one of digits"),
-        ({"noise": "pair"}, "noise must be one of none, symmetric, asymmetric, instance; got 'pair'"),
+        (
+            {"noise": "pair"},
+            "noise must be one of none, symmetric, asymmetric, instance, human, instance_exact; got",
+        ),
         ({"noise": "none"}, "rate must be 0 for noise 'none'"),
         ({"rate": 1.2}, "rate must lie in [0, 1]; got 1.2"),
         ({"rate": 0}, "rate must be 0 for noise 'none' and above 0 for any other"),
