@@ -67,7 +67,7 @@ class OwnLoss:
 OWN: dict[str, OwnLoss] = {}
 _followers: list[Callable[[OwnLoss], None]] = []
 #: Names that mean something else where methods are chosen; those that begin with "alcl" are also this package's.
-_RESERVED = ("all", "clean", "gcl_kept", "gcl_public", "noisy_images", "other", "pca", "untrained")
+_RESERVED = ("all", "clean", "gcl_kept", "gcl_public", "known_noise", "noisy_images", "other", "pca", "untrained")
 
 
 def register_loss(

@@ -291,6 +291,7 @@ def proofs(ids):
     return "; ".join(f"{text} in [{name}]({name}.ipynb)" for name, text in named.items())
 
 
+# %% tags=["hide-input"]
 def settled_by(claim):
     if claim["kind"] == "theorem":
         limits = f". Limited by {proofs(claim['limits'])}" if claim.get("limits") else ""

@@ -43,6 +43,7 @@ import torch
 from scipy import integrate, stats
 from scipy.optimize import brentq
 
+# %% tags=["hide-input"]
 from alcl.distributions import GeneralizedT
 from alcl.experiments.datasets import load_dataset
 from alcl.experiments.levels import (

@@ -78,8 +78,7 @@ from alcl.related.input_runs import RIVALS, InputRun, Regression
 from alcl.related.label_runs import make_classifier
 
 save = begin("09_input_noise", ["records", "live_seeds"])
-folder = records_dir(records, ["input_noise"])
-records_dir(records, ["input_studies"])  # Sections 5 and 6 need both
+folder, _ = (records_dir(records, [store]) for store in ("input_noise", "input_studies"))
 
 # %%
 legal = input_runs.SEEDS["digits"]

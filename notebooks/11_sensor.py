@@ -54,6 +54,7 @@ from scipy import optimize, stats
 from sklearn.datasets import load_diabetes
 from statsmodels import api as sm
 
+# %% tags=["hide-input"]
 from alcl import ALCLoss, CensoredALCLoss, ContaminatedALCLoss, StudentTLoss, TobitLoss
 from alcl.catalogue import make_loss
 from alcl.experiments import evaluation

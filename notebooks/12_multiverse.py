@@ -51,14 +51,7 @@ from alcl.experiments import goal, sensor_runs
 from alcl.experiments.multiverse import HEADLINE_SENSORS, LEVELS, SETS
 from alcl.experiments.readings import READINGS
 from alcl.experiments.records import RecordStore
-from alcl.experiments.specification import (
-    OWN_ORACLE,
-    coverage,
-    joint_tests,
-    observations,
-    read_records,
-    specifications,
-)
+from alcl.experiments.specification import OWN_ORACLE, coverage, joint_tests, observations, read_records, specifications
 from alcl.experiments.spread import sources, spread, variance_comparisons
 from alcl.experiments.worth_runs import worth_store
 from alcl.paper import curve

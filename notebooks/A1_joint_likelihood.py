@@ -53,6 +53,7 @@ import torch
 from scipy import integrate, optimize, special, stats
 from torch import nn
 
+# %% tags=["hide-input"]
 from alcl import ALCLoss, GeneralizedT, alcl_loss
 from alcl.influence import Influence, curvature, peak
 from alcl.losses import HuberLoss, L1Loss

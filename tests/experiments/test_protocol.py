@@ -60,6 +60,7 @@ def test_every_field_enters_the_digest():
         "n_test": 50,
         "sensor": "clipped",
         "measures": "all",
+        "start": "data",
     }
     assert set(changes) == {field.name for field in fields(Run)}
     digests = {Run(**{**base.config(), name: value}).digest for name, value in changes.items()}
