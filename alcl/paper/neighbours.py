@@ -42,7 +42,7 @@ __all__ = [
     "without_collapse",
 ]
 
-VERDICTS = ("proved", "shown", "partly", "not shown", "not yet measured")
+VERDICTS = ("proved", "shown", "partly", "not shown", "contradicted", "not yet proved", "not yet measured")
 #: The whole interval must lie below 0.
 BELOW = -math.inf
 _KEYS = ["dataset", "training", "seed"]

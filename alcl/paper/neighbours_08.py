@@ -80,7 +80,7 @@ def rows(records: Iterable[Mapping[str, Any]], root: Path = ROOT) -> list[Row]:
         Row(
             "the Asymmetric Mean Square Error (AMSE), a novel asymmetric loss",
             f"it is MSE + MAE, weighted, to the last digit (Theorem C3); JAL-CE minus that control: {_told(control)}",
-            _verdict(control, "undecided", "a sum of known losses", "shown"),
+            _verdict(control, "undecided", "contradicted", "shown"),
             "notebook 08, Section 6",
         ),
         Row(
