@@ -129,7 +129,7 @@ errors = {name: train(columns, by_column(loss), loss.parameters(), steps=1500) f
 correntropy = lambda output, target: (starts**2 * correntropy_loss(output - target, 2.0, starts)).mean() * 13  # noqa: E731
 errors["gcl"] = train(columns, correntropy, steps=1500)
 for name in ("mse", "huber_mad", "welsch_mad"):
-    errors[name] = np.repeat(train(wrong, by_column(make_loss(name)), steps=1500), len(starts))
+    errors[name] = np.repeat(train(wrong, make_loss(name), steps=1500), len(starts))
 
 # %% tags=["nbval-check-output"]
 table = pd.DataFrame(errors, index=[f"{s:.3g}" for s in starts.tolist()]).rename_axis("start")
