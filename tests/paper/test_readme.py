@@ -11,6 +11,7 @@ import pytest
 from alcl.experiments.analysis import benchmark_frame, paired_differences
 from alcl.experiments.protocol import BENCHMARK, study_store
 from alcl.paper import readme
+from alcl.paper.claims import claims_ledger, load_bench
 
 
 def test_the_computed_parts_are_current():
@@ -98,6 +99,16 @@ def test_the_verdict_has_the_main_rows_in_few_words():
         "| influence bounded and redescending | only if symmetric | **partly** |",
         "| accuracy above that of MSE | mean +1 points [0, 2]; for 1 of 2, undecided 1 of 2 | **partly** |",
     ]
+
+
+def test_the_verdict_tells_what_a_step_and_the_loss_alone_cost():
+    bench = load_bench(readme.ROOT / "paper_figures" / "records")
+    ledger = claims_ledger([], bench=bench)
+    (row,) = [line for line in readme.verdict(ledger, bench).splitlines() if line.startswith("| little cost")]
+    of = {(r["what"], r["loss"], r.get("threads"), str(r.get("shape"))): r for r in bench["rows"]}
+    step, alone = of["step", "ALCL", 1, "None"]["ratio"], of["loss", "ALCL", 1, "[128, 784]"]["ratio"]
+    assert f"a step {step:.2f} times" in row
+    assert f"the loss alone {alone:.1f} times" in row
 
 
 def test_the_reading_order_names_every_notebook():
