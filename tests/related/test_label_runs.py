@@ -188,6 +188,15 @@ def test_the_neighbours_profile_has_every_neighbour_beside_cross_entropy_with_fi
     assert ("ce", "human", 0.4) in cells
 
 
+def test_human_noise_is_run_on_the_images_that_people_labelled():
+    runs = PROFILES["human"]()
+    assert {(run.dataset, run.noise, run.rate) for run in runs} == {("cifar10", "human", 0.4)}
+    assert {(method_of(run.config()), run.seed) for run in runs} == {
+        (method, seed) for method in ("ce", "gce", "nce_rce", "jal_ce", "mixture", "forward") for seed in range(5)
+    }
+    assert len({run.digest for run in runs}) == 30
+
+
 def test_the_command_refuses_an_unknown_profile(tmp_path, capsys):
     assert label_runs.main(["--profile", "all", "--records", str(tmp_path)]) == 1
     assert "profile must be one of core, embedded, neighbours, paper; got 'all'" in capsys.readouterr().err
