@@ -704,6 +704,16 @@ if len(against):
     save(against, "table08f_fraction", **source)
 against.round(1)
 
+# %% [markdown]
+# On CIFAR-10 itself, whose labels people gave (class by class, as CIFAR-10N's matrix counts them):
+
+# %%
+people = frame[(frame["dataset"] == "cifar10") & (frame["noise"] == "human") & (frame["decay"] == "l2")]
+for a, b in (("jal_ce", "ce"), ("jal_ce", "gce"), ("mixture", "ce"), ("mixture", "gce"), ("mixture", "forward")):
+    for row in paired(people, (a, "l2"), (b, "l2")).itertuples():
+        interval = f"{row.difference:+.1f} points [{row.low:+.1f}, {row.high:+.1f}]"
+        print(f"{(NAMES | OTHERS)[a]} minus {(NAMES | OTHERS)[b]}: {interval}, {row.verdict}, {row.seeds} seeds")
+
 # %%
 starts = {"mixture": ("0.1", "#0072B2"), "mixture_half": ("0.5", "#D55E00")}
 learned = on_digits[on_digits["method"].isin(list(starts))]

@@ -199,7 +199,7 @@ def test_human_noise_is_run_on_the_images_that_people_labelled():
 
 def test_the_command_refuses_an_unknown_profile(tmp_path, capsys):
     assert label_runs.main(["--profile", "all", "--records", str(tmp_path)]) == 1
-    assert "profile must be one of core, embedded, neighbours, paper; got 'all'" in capsys.readouterr().err
+    assert "profile must be one of core, embedded, neighbours, human, paper; got 'all'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
