@@ -530,7 +530,8 @@ slopes[["gain a", "pull b"]].median().join(slopes[["networks", "drawn to 0"]].su
 # %%
 recipes = neighbours.collapses(folder)
 again = neighbours.collapses(folder, seeds=input_studies.NEW_SEEDS)
-rounds = pd.concat({"first": recipes, "second": again}, names=["round"])
+rounds = {"first": recipes, "second": again, "MNIST": neighbours.collapses(folder, "mnist")}
+rounds = pd.concat(rounds, names=["round"])
 save(rounds, "table09f_collapse", **study_source("stability"))
 rounds.round(3)
 
@@ -600,16 +601,20 @@ spectrum.round(3)
 
 # %%
 fig, ax = plt.subplots(figsize=(7.0, 3.6))
-for training in TRAININGS:
-    part = seeing.xs(("digits", training), level=("dataset", "training"))
-    ax.plot(part["bound"], part["exact_trace"], "o", color=LOOKS[training], label=training, ms=4)
+for (dataset, marker), training in itertools.product(zip(DATASETS, "o^", strict=False), TRAININGS):
+    part = seeing[(seeing.index.get_level_values("dataset") == dataset)
+                  & (seeing.index.get_level_values("training") == training)]  # fmt: skip
+    label = training if marker == "o" else "_"
+    ax.plot(part["bound"], part["exact_trace"], marker, color=LOOKS[training], label=label, ms=4)
+if "mnist" in DATASETS:
+    ax.plot([], [], "^", color="0.4", label="MNIST (circles: digits)", ms=4)
 ends = [seeing["exact_trace"].min() / 1.5, seeing["bound"].max() * 1.5]
 ax.plot(ends, ends, color="0.6", lw=1, zorder=0)
 ax.annotate("equality", (ends[0] * 3, ends[0] * 3), (-4, 6), textcoords="offset points", ha="right", color="0.4")
 ax.set(
     xscale="log", yscale="log", xlabel="bound: last layer's bend times the features' change", ylabel="tr H in the input"
 )
-fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=6)
 held = f"{int(seeing['held'].sum()):,} of {int(seeing['images'].sum()):,}"
 loose = (seeing["bound"] / seeing["exact_trace"]).agg(["min", "max"]).round()
 title = f"The bound of Theorem D6 holds on {held} images, at {loose['min']:.0f} to {loose['max']:.0f} times tr H"
