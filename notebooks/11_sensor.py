@@ -527,7 +527,10 @@ skewed.groupby(["level", "loss"], sort=False)[["PSNR", "SSIM", "skewness"]].mean
 wide = skewed.pivot(index=["level", "seed"], columns="loss")
 assert (wide["PSNR", "skewed Student-t"] > wide["PSNR", "Student-t"]).all()
 assert (wide["SSIM", "censored ALCL"] > wide["SSIM", "skewed Student-t"]).all()
-gap = (wide["PSNR", "skewed Student-t"] - wide["PSNR", "ALCL"]).groupby("level")
+gap = wide["PSNR", "skewed Student-t"] - wide["PSNR", "ALCL"]
+assert (gap["high"] < 0).all()
+assert (gap["extreme"] > 0).all()
+gap = gap.groupby("level")
 print("skewed Student-t minus ALCL, PSNR in dB, least and most:", gap.agg(["min", "max"]).round(2).to_dict("index"))
 
 # %% [markdown]

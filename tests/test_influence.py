@@ -10,6 +10,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import integrate, optimize, stats
+from textbook import Tukey
 from torch.distributions import Laplace, Normal, StudentT, Uniform
 
 from alcl.base import ResidualLoss
@@ -39,17 +40,6 @@ def tail_weight(alpha, position):
 
 def tensor(x):
     return torch.tensor(x, dtype=F64)
-
-
-class Tukey(ResidualLoss):
-    """Tukey's biweight: the textbook psi of compact support, (6/c^2) e (1 - (e/c)^2)^2."""
-
-    def __init__(self, c):
-        super().__init__()
-        self.c = c
-
-    def rho(self, residual):
-        return 1 - (1 - (residual / self.c).square()).clamp(min=0) ** 3
 
 
 class Lopsided(ResidualLoss):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import integrate, optimize, special, stats
+from textbook import descend
 
 from alcl import ALCLoss, CensoredALCLoss, ContaminatedALCLoss, GeneralizedT, TobitLoss
 from alcl.contaminated import ContaminatedT
@@ -23,19 +24,6 @@ SETTINGS = [(2.0, 1.0, 1.0), (1.2, 0.3, 1.0), (5.0, 0.1, 1.0), (2.0, 0.5, 0.7), 
 
 def tensor(x):
     return torch.as_tensor(x, dtype=F64)
-
-
-def descend(loss, e):
-    """Let the loss learn from residuals e, to a minimum."""
-    optimizer = torch.optim.LBFGS(loss.parameters(), max_iter=500, line_search_fn="strong_wolfe")
-
-    def closure():
-        optimizer.zero_grad()
-        value = loss(e, torch.zeros_like(e))
-        value.backward()
-        return value
-
-    optimizer.step(closure)
 
 
 def student(kappa, beta):

@@ -14,8 +14,10 @@ The other rules for GCL, and the noise's own likelihood as the ceiling, stand be
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,7 @@ from .multiverse import FEW, HEADLINE_SENSORS, REFERENCE, SEEDS, SETS, Condition
 from .specification import CONDITION, OWN_ORACLE, observations
 from .worth_runs import oracle_ssim
 
-__all__ = ["BOUNDS", "LEVELS", "MEASURES", "against_oracle", "beside", "goal", "observed", "summary"]
+__all__ = ["BOUNDS", "LEVELS", "MEASURES", "against_oracle", "beside", "compare", "goal", "observed", "summary"]
 
 LEVELS = ("high", "extreme")
 #: Measure -> the factor to its usual unit: dB, SSIM, points.
@@ -38,7 +40,7 @@ BOUNDS: dict[str, dict[str, float]] = {
     "l1": dict.fromkeys(MEASURES, 0.0),
     "alcl": {"psnr": -0.1, "restored": -0.5},
 }
-_COLUMNS = [*CONDITION, "method", "rival", "measure", "seeds", "value", "difference", "low", "high", "verdict"]
+_FOUND = ["seeds", "value", "difference", "low", "high"]
 
 
 def conditions() -> list[Condition]:
@@ -93,50 +95,42 @@ def _digest(method: str, options: Mapping[str, Any], condition: Condition, seed:
     return run.digest
 
 
-def goal(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row for each condition, loss of the sensor, rival of `BOUNDS` and measure that the goal speaks of.
+def compare(frame: pd.DataFrame, methods: Mapping[str, Sequence[str]], rivals: Iterable[str]) -> pd.DataFrame:
+    """Methods against rivals, paired by seed: one row for each condition, method of its sensor, rival and measure.
 
-    frame: of `observed`. Columns: sensor, level, dataset, method, rival, measure, seeds (pairs), value (the method's
-    median), difference (median of method minus rival, in dB, SSIM or points), low, high, verdict ("met", "surely met",
-    "missed", "surely missed", or "not yet measured").
+    frame: of `observed`. methods: {method: sensors}. rivals: methods of `frame`; "gcl" is GCL tuned for the measure by
+    its oracle. Columns: sensor, level, dataset, method, rival, measure, seeds (pairs), value (the method's median),
+    difference (median of method minus rival, in dB, SSIM or points), low, high; NaN where a run of a pair is missing.
     """
-    rows = []
+    rows, rivals = [], list(rivals)
     for condition in conditions():
-        part = _condition(frame, condition)
-        for method, sensors in sensor_runs.SENSORS.items():
-            for rival, bounds in BOUNDS.items() if condition.sensor in sensors else ():
-                for measure, bound in bounds.items():
-                    name = f"gcl:{OWN_ORACLE[measure]}" if rival == "gcl" else rival
-                    row = _compare(part, method, name, measure)
-                    key = (condition.sensor, condition.level, condition.dataset, method, rival, measure)
-                    rows.append((*key, *row, _verdict(*row[2:], bound, strict=rival == "l1")))
-    return pd.DataFrame(rows, columns=_COLUMNS)
+        key = (condition.sensor, condition.level, condition.dataset)
+        part = frame[(frame[CONDITION] == pd.Series(key, CONDITION)).all(axis=1)]
+        here = [method for method, sensors in methods.items() if condition.sensor in sensors]
+        for method, rival, measure in itertools.product(here, rivals, MEASURES):
+            name = f"gcl:{OWN_ORACLE[measure]}" if rival == "gcl" else rival
+            rows.append((*key, method, rival, measure, *_pairs(part, method, name, measure)))
+    return pd.DataFrame(rows, columns=[*CONDITION, "method", "rival", "measure", *_FOUND])
+
+
+def goal(frame: pd.DataFrame) -> pd.DataFrame:
+    """`compare` of the sensor's losses with the rivals of `BOUNDS`, in the measures that the goal speaks of; and their
+    verdict: "met", "surely met", "missed", "surely missed" or "not yet measured"."""
+    table = compare(frame, sensor_runs.SENSORS, BOUNDS)
+    asked = [measure in BOUNDS[rival] for rival, measure in zip(table["rival"], table["measure"], strict=True)]
+    table = table[asked].reset_index(drop=True)
+    return table.assign(verdict=[_verdict(row) for row in table.itertuples()])
 
 
 def against_oracle(frame: pd.DataFrame) -> pd.DataFrame:
-    """As `goal`, without verdicts: the sensor's losses, ALCL and L1 against GCL tuned for the measure by its oracle."""
-    rows = []
-    for condition in conditions():
-        part = _condition(frame, condition)
-        for method, sensors in {**sensor_runs.SENSORS, **dict.fromkeys(("alcl", "l1"), HEADLINE_SENSORS)}.items():
-            for measure in MEASURES if condition.sensor in sensors else ():
-                key = (condition.sensor, condition.level, condition.dataset, method, "gcl", measure)
-                rows.append((*key, *_compare(part, method, f"gcl:{OWN_ORACLE[measure]}", measure)))
-    return pd.DataFrame(rows, columns=_COLUMNS[:-1])
+    """`compare` of the sensor's losses, ALCL and L1 with GCL tuned for the measure by its oracle."""
+    return compare(frame, {**sensor_runs.SENSORS, "alcl": HEADLINE_SENSORS, "l1": HEADLINE_SENSORS}, ["gcl"])
 
 
 def beside(frame: pd.DataFrame) -> pd.DataFrame:
-    """As `goal`, without verdicts: against the other rules for GCL, and against the ceiling (on its five seeds)."""
-    rivals = [f"gcl:{rule}" for rule in REFERENCE] + ["known_noise"]
-    rows = []
-    for condition in conditions():
-        part = _condition(frame, condition)
-        for method, sensors in {**sensor_runs.SENSORS, "alcl": HEADLINE_SENSORS}.items():
-            for rival in rivals if condition.sensor in sensors else ():
-                for measure in MEASURES:
-                    key = (condition.sensor, condition.level, condition.dataset, method, rival, measure)
-                    rows.append((*key, *_compare(part, method, rival, measure)))
-    return pd.DataFrame(rows, columns=_COLUMNS[:-1])
+    """`compare` of the sensor's losses and ALCL with the other rules for GCL, and with the ceiling (on its seeds)."""
+    rivals = [*(f"gcl:{rule}" for rule in REFERENCE), "known_noise"]
+    return compare(frame, {**sensor_runs.SENSORS, "alcl": HEADLINE_SENSORS}, rivals)
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -146,13 +140,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return counted.reindex(columns=verdicts, fill_value=0).rename_axis(columns=None).reset_index()
 
 
-def _condition(frame: pd.DataFrame, condition: Condition) -> pd.DataFrame:
-    here = (frame["sensor"] == condition.sensor) & (frame["level"] == condition.level)
-    return frame[here & (frame["dataset"] == condition.dataset)]
-
-
-def _compare(part: pd.DataFrame, method: str, rival: str, measure: str) -> tuple[int, float, float, float, float]:
-    """(pairs, the method's median, median difference, low, high); NaN where a run of the pairs is missing."""
+def _pairs(part: pd.DataFrame, method: str, rival: str, measure: str) -> tuple[int, float, float, float, float]:
     part = part[part["measure"] == measure].drop_duplicates(["method", "seed"])
     columns = [part[part["method"] == name].set_index("seed")["value"] for name in (method, rival)]
     pairs = pd.concat(columns, axis=1, join="inner").to_numpy(dtype=float) * MEASURES[measure]
@@ -162,9 +150,11 @@ def _compare(part: pd.DataFrame, method: str, rival: str, measure: str) -> tuple
     return len(pairs), float(np.median(pairs[:, 0])), float(np.median(gaps)), *median_interval(gaps)
 
 
-def _verdict(difference: float, low: float, high: float, bound: float, strict: bool) -> str:
-    if math.isnan(difference):
+def _verdict(row: Any) -> str:
+    if math.isnan(row.difference):
         return "not yet measured"
-    met = difference > bound if strict else difference >= bound
-    sure = (low > bound if strict else low >= bound) if met else high < bound
+    reaches = operator.gt if row.rival == "l1" else operator.ge
+    bound = BOUNDS[row.rival][row.measure]
+    met = reaches(row.difference, bound)
+    sure = reaches(row.low, bound) if met else row.high < bound
     return f"{'surely ' if sure else ''}{'met' if met else 'missed'}"

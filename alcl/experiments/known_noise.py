@@ -16,8 +16,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .._kernels import softplus
 from .._tails import log_survival
+from ..functional import alcl_loss
 from ..noise import MixedNoise
 from .configs import one_of
 from .levels import NETWORK_RANGE, get_level
@@ -34,7 +34,7 @@ class KnownNoiseLoss(nn.Module):
     """Mean of -log p(target | input), with the noise's own density; nothing is learned.
 
     Args:
-        level: of `alcl.experiments.levels`, mixed noise with impulses and an additive part.
+        level: of `alcl.experiments.levels`, mixed noise with impulses and Student-t noise.
         sensor: of `LIMITS`.
 
     Raises:
@@ -47,10 +47,13 @@ class KnownNoiseLoss(nn.Module):
     def __init__(self, level: str, sensor: str = "unclipped"):
         super().__init__()
         mixed = get_level(level)
-        if not isinstance(mixed, MixedNoise) or not (0 < mixed.impulse < 1 and mixed.scale > 0):
-            raise ValueError(f"level must be mixed noise with impulses and an additive part; got {level!r}: {mixed}")
+        whole = isinstance(mixed, MixedNoise) and 0 < mixed.impulse < 1 and mixed.scale > 0 and mixed.dof < math.inf
+        if not whole:
+            raise ValueError(f"level must be mixed noise with impulses and Student-t noise; got {level!r}: {mixed}")
         one_of("sensor", sensor, LIMITS)
         self.noise, self.lower, self.upper = mixed, *LIMITS[sensor]
+        # Student-t is a generalized t: alpha, beta, kappa
+        self.density = (2.0, mixed.scale * math.sqrt(mixed.dof), (mixed.dof + 1) / 2)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """The mean over all elements; input and target of one shape."""
@@ -72,31 +75,18 @@ class KnownNoiseLoss(nn.Module):
     def _log_part(self, pixel: Tensor, target: Tensor) -> Tensor:
         """log of q(target - pixel), or of the probability beyond the limit at which the target is."""
         below, above = target <= self.lower, target >= self.upper
-        beyond = torch.zeros_like(pixel)
+        zero = beyond = torch.zeros_like(pixel)
         if math.isfinite(self.lower):
             wrong = torch.where(below, pixel - self.lower, torch.where(above, self.upper - pixel, 0.0))
             beyond = self._log_survival(wrong)
         residual = torch.where(below | above, 0.0, target - pixel)
-        return torch.where(below | above, beyond, self._log_density(residual))
-
-    def _log_density(self, residual: Tensor) -> Tensor:
-        dof, scale = self.noise.dof, self.noise.scale
-        if math.isinf(dof):
-            return -0.5 * (residual / scale).square() - math.log(scale * math.sqrt(2 * math.pi))
-        z = math.lgamma((dof + 1) / 2) - math.lgamma(dof / 2) - 0.5 * math.log(dof * math.pi) - math.log(scale)
-        # log(1 + u^2) as a softplus of 2 log u: far residuals overflow nothing
-        size = residual.abs().clamp_min(torch.finfo(residual.dtype).tiny)
-        return z - 0.5 * (dof + 1) * softplus(2 * (size.log() - math.log(scale * math.sqrt(dof))))
+        return torch.where(below | above, beyond, -alcl_loss(residual, zero, *self.density, reduction="none"))
 
     def _log_survival(self, x: Tensor) -> Tensor:
-        dof, scale = self.noise.dof, self.noise.scale
-        if math.isinf(dof):
-            return torch.special.log_ndtr(-x / scale)
-        if dof == 1:
-            return (torch.atan2(torch.full_like(x, scale), x) / math.pi).log()
-        # Student-t is a generalized t: alpha = 2, beta = scale sqrt(dof), b = dof / 2
-        parameters = (2.0, scale * math.sqrt(dof), dof / 2)
-        return log_survival(x, *(torch.tensor(value, dtype=x.dtype) for value in parameters))
+        if self.noise.dof == 1:  # high and extreme, and much the cheapest
+            return (torch.atan2(torch.full_like(x, self.noise.scale), x) / math.pi).log()
+        alpha, beta, kappa = self.density
+        return log_survival(x, *(torch.tensor(value, dtype=x.dtype) for value in (alpha, beta, kappa - 1 / alpha)))
 
     def extra_repr(self) -> str:
         return f"{self.noise}, limits=({self.lower:g}, {self.upper:g})"

@@ -415,7 +415,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"{row['part']:20} {row['done']:5d} of {most}{row['declared']} runs, {row['hours']:.1f} hours")
             return
         torch.set_num_threads(1)
-        names = ("jobs", "datasets", "backend", "scheduler")
-        run_multiverse(options.records, **{name: getattr(options, name) for name in names})
+        run_multiverse(options.records, datasets=options.datasets, **sweeps.how(options))
 
     return sweeps.command(work)

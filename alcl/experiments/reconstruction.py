@@ -69,8 +69,8 @@ def settings_of(dataset: str) -> dict[str, Any]:
 
 #: Method -> (loss, its options). Untuned methods keep these settings in every condition. Scales are in units of the
 #: pixel range; the fixed ones (Huber, Cauchy) are the additive noise scale of the levels moderate and high, which
-#: nobody would know. (No favour to Cauchy: in 8 of 12 conditions it is behind ALCL in accuracy.) The learned ones start
-#: at 0.5 and learn at the network's rate: `development_choice` of the recorded development runs.
+#: nobody would know. (No favour to Cauchy, which the ledger shows behind ALCL in most conditions.) The learned ones
+#: start at 0.5 and learn at the network's rate: `development_choice` of the recorded development runs.
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "mse": ("mse", {}),
     "l1": ("l1", {}),

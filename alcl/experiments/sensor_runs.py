@@ -177,7 +177,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for dataset in options.datasets:
             one_of("datasets", dataset, SETS)
         torch.set_num_threads(1)
-        how = {name: getattr(options, name) for name in ("jobs", "backend", "scheduler")}
-        run_sensor(options.records, options.development, options.datasets, **how)
+        run_sensor(options.records, options.development, options.datasets, **sweeps.how(options))
 
     return sweeps.command(work)

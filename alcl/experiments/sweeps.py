@@ -276,6 +276,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scheduler", help="address of the cluster's scheduler, such as tcp://host:8786")
 
 
+def how(options: argparse.Namespace) -> dict[str, Any]:
+    """What `add_arguments` read, as arguments of a sweep."""
+    return {name: getattr(options, name) for name in ("jobs", "backend", "scheduler")}
+
+
 def command(work: Callable[[], int | None]) -> int:
     """Do `work` as a command does: its exit code, with one line on stderr for what is wrong.
 
@@ -321,11 +326,10 @@ def profile_command(
     parser.add_argument("--fresh", action="store_true", help="run again what is recorded")
     add_arguments(parser)
     options = parser.parse_args(arguments)
-    how = {name: getattr(options, name) for name in ("jobs", "fresh", "backend", "scheduler")}
 
     def work() -> None:
         one_of("profile", options.profile, profiles)
         torch.set_num_threads(1)
-        sweep(profiles[options.profile](), store(options.records), **how)
+        sweep(profiles[options.profile](), store(options.records), fresh=options.fresh, **how(options))
 
     return command(work)

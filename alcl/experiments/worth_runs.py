@@ -49,7 +49,7 @@ DRIFTS = ("drift_up", "drift_down")
 TUNED_AT = ("low", "between", "extreme")
 
 
-def ceiling(multiverse: Records = (), chosen: Mapping[str, Any] | None = None) -> Named:
+def ceiling() -> Named:
     """The noise's own likelihood."""
     return [
         ("known_noise", Condition(dataset, sensor, level).run("known_noise", seed))
@@ -67,7 +67,7 @@ def oracle_ssim(multiverse: Records, condition: Condition) -> Named:
     return [("gcl:oracle_ssim", condition.gcl(setting, seed)) for seed in SEEDS]
 
 
-def ssim(multiverse: Records, chosen: Mapping[str, Any] | None = None) -> Named:
+def ssim(multiverse: Records) -> Named:
     """GCL at its oracle by SSIM, in the headline's conditions at extreme noise."""
     multiverse = list(multiverse)
     return [
@@ -132,31 +132,26 @@ def drift(multiverse: Records, chosen: Mapping[str, Any]) -> Named:
     return found
 
 
-PARTS: dict[str, Callable[[Records, Mapping[str, Any]], Named]] = {
-    "ceiling": ceiling,
-    "ssim": ssim,
-    "start": start,
-    "drift": drift,
+def _multiverse(folder: str | Path, *datasets: str) -> list[Mapping[str, Any]]:
+    return [record for dataset in datasets for record in multiverse_store(folder, dataset).read()]
+
+
+def _chosen(folder: str | Path) -> Mapping[str, Any]:
+    return sensor_runs.choice(RecordStore(Path(folder) / sensor_runs.STORE).read())
+
+
+#: Part -> its runs, by what is recorded in a folder. Raises LookupError while what decides settings is not.
+PARTS: dict[str, Callable[[str | Path], Named]] = {
+    "ceiling": lambda folder: ceiling(),
+    "ssim": lambda folder: ssim(_multiverse(folder, *SETS)),
+    "start": lambda folder: start(_multiverse(folder, "mnist"), _chosen(folder)),
+    "drift": lambda folder: drift(_multiverse(folder, "mnist"), _chosen(folder)),
 }
 
 
 def worth_store(folder: str | Path) -> RecordStore:
     """<folder>/worth.jsonl"""
     return RecordStore(Path(folder) / "worth.jsonl")
-
-
-def part_runs(part: str, folder: str | Path) -> Named:
-    """The runs of a part, with their names.
-
-    Raises ValueError for another part; LookupError while records that decide settings are not in `folder`.
-    """
-    one_of("parts", part, PARTS)
-    if part == "ceiling":
-        return ceiling()
-    if part == "ssim":
-        return ssim(record for dataset in SETS for record in multiverse_store(folder, dataset).read())
-    chosen = sensor_runs.choice(RecordStore(Path(folder) / sensor_runs.STORE).read())
-    return PARTS[part](multiverse_store(folder, "mnist").read(), chosen)
 
 
 def run_worth(folder: str | Path, parts: Sequence[str] = tuple(PARTS), jobs: int = 1, **how: Any) -> None:
@@ -170,7 +165,7 @@ def run_worth(folder: str | Path, parts: Sequence[str] = tuple(PARTS), jobs: int
     failures: list[str] = []
     for part in parts:
         try:
-            runs = [config for _, config in part_runs(part, folder)]
+            runs = [config for _, config in PARTS[part](folder)]
             for dataset in sorted({config.dataset for config in runs}):
                 load_dataset(dataset)
             reconstruction.sweep(runs, worth_store(folder), jobs, description=f"worth: {part}", **how)
@@ -190,7 +185,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         torch.set_num_threads(1)
-        how = {name: getattr(options, name) for name in ("jobs", "backend", "scheduler")}
-        run_worth(options.records, options.parts, **how)
+        run_worth(options.records, options.parts, **sweeps.how(options))
 
     return sweeps.command(work)

@@ -106,7 +106,7 @@ def _told(table: pd.DataFrame) -> str:
         return "no records"
     if len(table) == 1:
         (row,) = table.itertuples()
-        return f"{row.difference:+.1f} points [{row.low:+.1f}, {row.high:+.1f}], {row.seeds} seeds, {row.verdict}"
+        return label_results.told(row)
     sides = label_results.votes(table)
     least, most = table["difference"].min(), table["difference"].max()
     return (

@@ -316,9 +316,14 @@ def run(config: InputRun | Regression) -> dict[str, Any]:
         data = _diabetes()[2]
     else:
         metrics, data = evaluate(train(config), config), _load(config.dataset).checksum
+    return record_of(config, STUDY, metrics, start, data)
+
+
+def record_of(config: Config, study: str, metrics: dict[str, Any], start: float, data: str) -> dict[str, Any]:
+    """The record of a run that began at `start` (of `time.perf_counter`), of a study, on data of this checksum."""
     return {
         "digest": config.digest,
-        "study": STUDY,
+        "study": study,
         "config": config.config(),
         "metrics": metrics,
         "seconds": {"total": round(time.perf_counter() - start, 3)},

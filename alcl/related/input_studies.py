@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..experiments import sweeps
-from ..experiments.configs import Config, environment, one_of, whole
+from ..experiments.configs import Config, one_of, whole
 from ..experiments.datasets import DATASETS
 from ..experiments.records import RecordStore
 from . import input_runs
@@ -295,15 +295,7 @@ def run(config: Curvature | Stability) -> dict[str, Any]:
         metrics = measure_curvature(model, x[:few], y[:few], generator)
         metrics["features"] = measure_features(model, x, y, base.sigma, generator)
         metrics["published_forms"] = published_forms(model, base)
-    return {
-        "digest": config.digest,
-        "study": STUDY,
-        "config": config.config(),
-        "metrics": metrics,
-        "seconds": {"total": round(time.perf_counter() - start, 3)},
-        "environment": environment(),
-        "data": input_runs._load(config.dataset).checksum,
-    }
+    return input_runs.record_of(config, STUDY, metrics, start, input_runs._load(config.dataset).checksum)
 
 
 #: Seeds of the variants: more than the recorded ten, because what is counted is rare.

@@ -11,7 +11,7 @@ import pandas as pd
 from ..experiments.analysis import bootstrap_interval
 from . import label_runs
 
-__all__ = ["COMPARED", "frame", "medians", "paired", "verdict", "votes"]
+__all__ = ["COMPARED", "frame", "medians", "paired", "told", "verdict", "votes"]
 
 _CONDITION = ["dataset", "noise", "rate", "decay", "seed"]
 _METRICS = ["accuracy", "memorised"]
@@ -78,6 +78,16 @@ def verdict(seeds: int, low: float, high: float) -> str:
     if seeds < len(label_runs.SEEDS):
         return "too few seeds"
     return "ahead" if low > 0 else "behind" if high < 0 else "undecided"
+
+
+def told(row: Any) -> str:
+    """A row of a `paired` table in words; row: of its itertuples().
+
+    >>> told(next(pd.DataFrame([[1.24, -0.5, 3.0, 5, "undecided"]], columns=COMPARED[3:6] + ["seeds", "verdict"])
+    ...     .itertuples()))
+    '+1.2 points [-0.5, +3.0], undecided, 5 seeds'
+    """
+    return f"{row.difference:+.1f} points [{row.low:+.1f}, {row.high:+.1f}], {row.verdict}, {row.seeds} seeds"
 
 
 def votes(table: pd.DataFrame) -> dict[str, int]:

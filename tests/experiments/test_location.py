@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from scipy import optimize, stats
+from textbook import Tukey
 from torch.distributions import StudentT
 
-from alcl.base import ResidualLoss
 from alcl.experiments.location import location_estimate, tuning_constant
 from alcl.influence import Influence
 from alcl.losses import ALCLoss, CauchyLoss, GeneralizedCorrentropyLoss, HuberLoss, L1Loss, MSELoss
@@ -16,17 +16,6 @@ from alcl.losses import ALCLoss, CauchyLoss, GeneralizedCorrentropyLoss, HuberLo
 
 def tensor(x):
     return torch.tensor(x, dtype=torch.float64)
-
-
-class Tukey(ResidualLoss):
-    """Tukey's biweight: the textbook psi of compact support, (6/c^2) e (1 - (e/c)^2)^2."""
-
-    def __init__(self, c):
-        super().__init__()
-        self.c = c
-
-    def rho(self, residual):
-        return 1 - (1 - (residual / self.c).square()).clamp(min=0) ** 3
 
 
 def test_published_tuning_constants():

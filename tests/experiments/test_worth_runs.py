@@ -45,9 +45,9 @@ def test_scaled_changes_scales_and_the_floors_of_learned_ones():
 def test_parts_that_rest_on_other_records_say_so(tmp_path):
     for part in ("ssim", "start", "drift"):
         with pytest.raises(LookupError, match="not recorded"):
-            worth_runs.part_runs(part, tmp_path)
+            PARTS[part](tmp_path)
     with pytest.raises(ValueError, match=f"parts must be one of {', '.join(PARTS)}"):
-        worth_runs.part_runs("finish", tmp_path)
+        worth_runs.run_worth(tmp_path, ["finish"])
 
 
 def test_a_start_from_the_data_is_from_residuals_of_the_untrained_network():

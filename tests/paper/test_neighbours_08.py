@@ -55,5 +55,5 @@ def test_the_numbers_in_a_finding_are_those_of_the_records(root):
     assert "JAL-CE minus CE: ahead in 2, undecided in 0, behind in 0 of 2" in found
     assert "medians +25.0 to +25.0 points" in found
     one = rows(records({"jal_ce": 0.75}, [("symmetric", 0.8)]), root)[-1].finding
-    assert "JAL-CE minus CE: +25.0 points [+25.0, +25.0], 5 seeds, ahead" in one
+    assert "JAL-CE minus CE: +25.0 points [+25.0, +25.0], ahead, 5 seeds" in one
     assert "JAL-CE minus GCE: ahead in 0, undecided in 0, behind in 2 of 2" in found
