@@ -25,6 +25,8 @@ def test_what_is_written(quick):
     assert {row["what"] for row in result["rows"]} >= {"loss", "step", "epoch", "elements", "sweep"}
     assert all(row["value"] >= 0 for row in result["rows"])
     assert {row["loss"] for row in result["rows"] if row["what"] == "loss"} == set(bench.PEERS)
+    assert {row["loss"] for row in result["rows"] if row["what"] == "step"} >= {bench.BASE, bench.OURS, bench.SHORT}
+    assert "the same with the loss of one image alone" in set(bench.summary(result)["ratio"])
     assert result["quick"] is True
     assert result["machine"]["torch"] in torch.__version__
     manifest = json.loads((quick / "manifest.json").read_text())
