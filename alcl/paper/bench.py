@@ -16,6 +16,7 @@ import functools
 import gc
 import itertools
 import json
+import math
 import os
 import platform
 import statistics
@@ -296,18 +297,18 @@ def run(quick: bool = False, progress: Callable[[str], None] = print) -> dict[st
             steps["matrix multiplications"] = multiplications_call(network)
             many = timing or {"rounds": 31}  # what is compared differs by a few percent
             add("step", interleaved(steps, count, **many), threads=count)
+            for form, (shape, of_parameters, reduction, layout) in FORMS.items():
+                shape, of_parameters = (x[-2:] if quick else x for x in (shape, of_parameters))
+                layout = torch.contiguous_format if quick else layout
+                makes = {
+                    BASE: nn.MSELoss(reduction=reduction),
+                    OURS: ALCLoss(parameter_shape=of_parameters, reduction=reduction),
+                }
+                calls = {name: form_call(criterion, shape, layout) for name, criterion in makes.items()}
+                add("form", interleaved(calls, count, **timing), form=form, shape=list(shape), threads=count)
+            if not quick and (steps := compiled_steps(network)):
+                add("compiled step", interleaved(steps, count, **timing), threads=count)
         torch.set_num_threads(1)
-        for form, (shape, of_parameters, reduction, layout) in FORMS.items():
-            shape, of_parameters = (x[-2:] if quick else x for x in (shape, of_parameters))
-            layout = torch.contiguous_format if quick else layout
-            makes = {
-                BASE: nn.MSELoss(reduction=reduction),
-                OURS: ALCLoss(parameter_shape=of_parameters, reduction=reduction),
-            }
-            calls = {name: form_call(criterion, shape, layout) for name, criterion in makes.items()}
-            add("form", interleaved(calls, 1, **timing), form=form, shape=list(shape), threads=1)
-        if not quick and (steps := compiled_steps(network)):
-            add("compiled step", interleaved(steps, 1, **timing), threads=1)
         examples = 64 if quick else 10_000
         epochs = {name: epoch_call(PEERS[name], network, examples) for name in (BASE, OURS)}
         times, intervals = interval_of_ratio(epochs, rounds=6 if quick else 11)
@@ -374,55 +375,57 @@ def machine() -> dict[str, Any]:
 
 
 def summary(result: Mapping[str, Any]) -> pd.DataFrame:
-    """The targets and what was measured, one a row."""
+    """The targets and what was measured on one thread and, where it was, on two; a ratio a row."""
     rows = pd.DataFrame(result["rows"])
+    one, two = _ratios(rows, 1), _ratios(rows, 2)
+    entries = [(name, target, ratio, two.get(name, ("", math.nan))[1]) for name, (target, ratio) in one.items()]
+    return pd.DataFrame(entries, columns=["ratio", "target", "measured", "two_threads"])
 
-    def value(what: str, loss: str, column: str = "ratio", at: int = 0, threads: int = 1) -> float:
+
+def _ratios(rows: pd.DataFrame, threads: int) -> dict[str, tuple[str, float]]:
+    """Ratio -> its target, and what was measured on so many threads; nothing for what was not."""
+    once = rows.what.isin(["epoch", "memory", "elements", "sweep"])  # on one thread a process
+    rows = rows[(rows.threads == threads) | (once & (threads == 1))]
+
+    def value(what: str, loss: str, column: str = "ratio") -> float:
         own = rows[(rows.what == what) & (rows.loss == loss)]
-        if what in ("loss", "step"):
-            own = own[own.threads == threads]
-        return float(own[column].iloc[at]) if len(own) > at else float("nan")
+        return float(own[column].iloc[0]) if len(own) else float("nan")
 
-    sensor = {name: value("loss", name) / value("loss", OURS) for name in PEERS if name.startswith(f"{OURS}, c")}
-    step, short = value("step", OURS, "value"), value("step", SHORT)
-    residual = rows.residual_MiB.dropna().iloc[0] if "residual_MiB" in rows else float("nan")
-    sweep = list(rows[rows.what == "sweep"].value)
-    growth = rows[(rows.what == "elements") & (rows.loss == OURS)]
-    rates = [v / s[0] for v, s in zip(growth.value, growth["shape"], strict=True)]
-    entries = [
-        ("loss over MSE, eager", "at most 5", value("loss", OURS)),
-        ("plain formula over loss, eager", "at least 3", value("loss", "ALCL, plain formula") / value("loss", OURS)),
-        ("loss over MSE, compiled", "at most 3", value("loss", COMPILED)),
-        ("Barron's loss over loss, eager", "", value("loss", "Barron") / value("loss", OURS)),
-        # what an older record does not have is left out
-        *((f"{n.partition(', ')[2]} over loss, eager", "at most 1.5", r) for n, r in sensor.items() if r == r),
-        ("training step over MSE's", "at most 1.05", value("step", OURS)),
-        *([("the same with the loss of one image alone", "", short)] if short == short else []),
-        (
-            "step over its matrix multiplications",
+    loss, step = value("loss", OURS), value("step", OURS)
+    found = {
+        "loss over MSE, eager": ("at most 5", loss),
+        "plain formula over loss, eager": ("at least 3", value("loss", "ALCL, plain formula") / loss),
+        "loss over MSE, compiled": ("at most 3", value("loss", COMPILED)),
+        "Barron's loss over loss, eager": ("", value("loss", "Barron") / loss),
+    }
+    for name in PEERS:
+        if name.startswith(f"{OURS}, c"):
+            found[f"{name.partition(', ')[2]} over loss, eager"] = ("at most 1.5", value("loss", name) / loss)
+    found |= {
+        "training step over MSE's": ("at most 1.05", step),
+        "the same with the loss of one image alone": ("", value("step", SHORT)),
+        "step over its matrix multiplications": (
             "at most 1.4",
-            step / value("step", "matrix multiplications", "value"),
+            value("step", OURS, "value") / value("step", "matrix multiplications", "value"),
         ),
-        ("epoch over MSE's", "", value("epoch", OURS)),
-        (
-            "extra memory over MSE, in residuals",
-            "at most 2",
-            (value("memory", OURS, "value") - value("memory", BASE, "value")) / residual,
-        ),
-        ("two processes over one", "at least 1.8", sweep[1] / sweep[0]),
-        (
-            "time an element, largest over smallest of the last three sizes",
-            "about 1",
-            max(rates[-3:]) / min(rates[-3:]),
-        ),
-    ]
+        "compiled training step over MSE's": ("at most 1.05", value("compiled step", OURS)),
+        "epoch over MSE's": ("", value("epoch", OURS)),
+    }
+    if threads == 1:
+        residual = rows.residual_MiB.dropna().iloc[0] if "residual_MiB" in rows else float("nan")
+        extra = (value("memory", OURS, "value") - value("memory", BASE, "value")) / residual
+        sweep = list(rows[rows.what == "sweep"].value)
+        growth = rows[(rows.what == "elements") & (rows.loss == OURS)]
+        rates = [v / s[0] for v, s in zip(growth.value, growth["shape"], strict=True)][-3:]
+        found |= {
+            "extra memory over MSE, in residuals": ("at most 2", extra),
+            "two processes over one": ("at least 1.8", sweep[1] / sweep[0]),
+            "time an element, largest over smallest of the last three sizes": ("about 1", max(rates) / min(rates)),
+        }
     if "form" in rows:  # records of an earlier version have none
         ours = rows[(rows.what == "form") & (rows.loss == OURS)]
-        entries += [
-            (f"{form}, over MSE", "at most 10", float(r)) for form, r in zip(ours.form, ours.ratio, strict=True)
-        ]
-        entries.append(("compiled training step over MSE's", "at most 1.05", value("compiled step", OURS)))
-    return pd.DataFrame(entries, columns=["ratio", "target", "measured"])
+        found |= {f"{f}, over MSE": ("at most 10", float(r)) for f, r in zip(ours.form, ours.ratio, strict=True)}
+    return {name: (target, ratio) for name, (target, ratio) in found.items() if ratio == ratio}
 
 
 def draw(result: Mapping[str, Any]) -> tuple[Figure, Figure]:

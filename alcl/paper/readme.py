@@ -10,6 +10,7 @@ A computed part stands between `<!-- name:begin -->` and `<!-- name:end -->`; no
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -253,11 +254,13 @@ def neighbours(folder: Path) -> str:
 def costs(result: Mapping[str, Any]) -> str:
     """The benchmark's ratios beside their targets, and the machine."""
     machine, table = result["machine"], summary(result)
-    lines = ["| | target | measured |", "|---|---|---|"]
-    lines += [f"| {row.ratio} | {row.target} | {row.measured:.2f} |" for row in table.itertuples()]
+    lines = ["| | target | one thread | two |", "|---|---|---|---|"]
+    for row in table.itertuples():
+        two = "" if math.isnan(row.two_threads) else f"{row.two_threads:.2f}"
+        lines.append(f"| {row.ratio} | {row.target} | {row.measured:.2f} | {two} |")
     where = f"{machine['processor']}, {machine['vector_instructions']}, torch {machine['torch']}"
     gpu = "no GPU was measured" if machine["gpu"].startswith("none") else machine["gpu"]
-    return "\n".join([*lines, "", f"One thread, float32, {where}; {gpu}."])
+    return "\n".join([*lines, "", f"float32, {where}; {gpu}."])
 
 
 def rendered(text: str, parts: Mapping[str, str]) -> str:

@@ -1,6 +1,7 @@
 """The benchmark: that it measures what it says, and writes what the manifest can answer for."""
 
 import json
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -72,6 +73,21 @@ def test_the_summary_is_made_of_the_rows(quick):
     assert table["plain formula over loss, eager"] == pytest.approx(loss["ALCL, plain formula"] / loss["ALCL"])
     sweep = [row["value"] for row in result["rows"] if row["what"] == "sweep"]
     assert table["two processes over one"] == pytest.approx(sweep[1] / sweep[0])
+    for row in result["rows"]:
+        if row["what"] == "form" and row["loss"] == "ALCL":
+            assert table[f"{row['form']}, over MSE"] == pytest.approx(row["ratio"])
+
+
+def test_what_was_measured_on_two_threads_stands_beside_one(quick):
+    result = json.loads((quick / "records" / "bench.json").read_text())
+    assert bench.summary(result).two_threads.isna().all()  # --quick has one
+    measured = [row for row in result["rows"] if row["what"] in ("loss", "step", "form")]
+    twice = [row | {"threads": 2, "ratio": 7 * (row["ratio"] or 0)} for row in measured]
+    table = bench.summary(result | {"rows": result["rows"] + twice}).set_index("ratio")
+    assert len(table) == len(bench.summary(result))
+    for ratio in ("loss over MSE, eager", "training step over MSE's", *(f"{form}, over MSE" for form in bench.FORMS)):
+        assert table.two_threads[ratio] == pytest.approx(7 * table.measured[ratio])
+    assert math.isnan(table.two_threads["two processes over one"])
 
 
 class Timer:
