@@ -63,7 +63,7 @@ figures: $(READY)  ## execute what has changed and write all of paper_figures/ (
 ifneq ($(PROFILE),live)
 	$(PY) -m alcl.experiments --profile $(PROFILE) --records $(RECORDS) --jobs $(JOBS) $(CLUSTER) $(if $(FRESH),--fresh)
 endif
-	+$(PY) notebooks/warm.py $(MAKE) --no-print-directory --keep-going --jobs $(JOBS) README.md
+	+$(PY) notebooks/warm.py $(MAKE) --no-print-directory --keep-going --jobs $(JOBS) README.md $(CLAIMS)
 
 # Executed backwards: the long ones have high numbers, and begun first they leave no core idle at the end. But the last
 # one, on the claims and the figures, reads all the others.
@@ -87,7 +87,9 @@ $(CLAIMS): $(filter-out $(CLAIMS),$(EXECUTED)) $(COSTS)
 $(COSTS): alcl/paper/bench.py $(filter %/bench.json,$(RUNS)) FORCE | $(READY)
 	$(IF_CHANGED) $(PY) -m alcl.paper.bench --draw
 
-README.md: alcl/paper/readme.py $(EXECUTED) $(COSTS) $(RUNS) $(wildcard paper_figures/*.csv) FORCE | $(READY)
+# Beside the last notebook, of whose outputs it shows nothing.
+README.md: alcl/paper/readme.py $(filter-out $(CLAIMS),$(EXECUTED)) $(CLAIMS:.ipynb=.py) $(COSTS) $(RUNS) FORCE | $(READY)
+README.md: $(filter-out %/table07_claims.csv,$(wildcard paper_figures/*.csv))
 	$(IF_CHANGED) $(PY) -m alcl.paper.readme
 
 notebooks: figures  ## the same: notebooks are executed, paired and their figures written together

@@ -50,8 +50,10 @@ from matplotlib.lines import Line2D
 from alcl.experiments import analysis
 from alcl.experiments.datasets import DATASETS
 from alcl.experiments.levels import LEVELS
+from alcl.experiments.multiverse import HEADLINE_SENSORS
 from alcl.experiments.protocol import BENCHMARK, EMBEDDED, study_store
 from alcl.paper import claims
+from alcl.paper.curve_figures import READING_NAMES
 from alcl.paper.figures import COLORS, DATASET_MARKERS, LABELS, headline
 from alcl.paper.notebook import begin
 from alcl.paper.parameters import checkout, figures_dir, records_dir
@@ -130,7 +132,27 @@ settled = ledger[(ledger["verdict"] == "shown") & ~ledger["evidence"].str.starts
 assert (settled["missing"] == "").all()
 
 # %% [markdown]
-# ## 4 · The answer in one figure
+# ## 4 · The same claims under other readings
+#
+# Those verdicts are for one camera, which clips nothing, and for one classifier, a linear probe. [Notebook
+# 12](12_multiverse.ipynb) asks under every reading. For each claim about accuracy, PSNR, gains and variance, and each
+# reading of it: the verdicts, and for how many of the sensors, levels and units that are measured. GCL is tuned by the
+# oracle of that reading.
+
+# %%
+path = figures_dir() / "table12f_verdicts.csv"
+columns = ["id", "sensor", "reading", "optimal"]
+by_reading = pd.read_csv(path)[columns] if path.is_file() else pd.DataFrame(columns=columns)
+by_reading = by_reading[by_reading["sensor"].isin(HEADLINE_SENSORS)]
+measured = by_reading[by_reading["optimal"] != "not yet measured"]
+print(f"measured: {len(measured)} of {len(by_reading)} verdicts")
+counts = measured.groupby(["id", "reading", "optimal"], sort=False).size().reset_index(name="n")
+counts["text"] = counts["optimal"] + " " + counts["n"].astype(str)
+texts = counts.groupby(["id", "reading"], sort=False)["text"].agg(", ".join).unstack(fill_value="")
+texts.rename(columns=READING_NAMES).rename_axis(None, axis=1)
+
+# %% [markdown]
+# ## 5 · The answer in one figure
 #
 # ALCL's median accuracy over paired seeds, minus MSE's and minus tuned GCL's, by noise level: gray images on the left,
 # RGB on the right. The horizontal bars are the gains that the abstract reports for high noise. Vertical lines are 95 %
@@ -185,7 +207,7 @@ headline(figure, f"In accuracy ALCL gains {', '.join(texts)}")
 save(figure, "fig07a_headline", **source)
 
 # %% [markdown]
-# ## 5 · Every figure and table
+# ## 6 · Every figure and table
 #
 # From the manifest: what there is, which notebook made it, from how many records of which data sets.
 

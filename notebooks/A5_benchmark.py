@@ -145,10 +145,10 @@ if len(single):
 # **Check.** On digits: extreme noise whole, its impulses alone, its additive part alone; all networks evaluated on the
 # same noisy test images. Their mean squared error is split into the *variance* over networks (same images, another
 # training: what the noise of the training targets leaves in the weights) and *the rest* (what all of them have in
-# common: blur, and a shift towards the impulses). Each is estimated without bias from a few networks.
+# common: blur, and a shift towards the impulses). Each is estimated without bias from two networks.
 
 # %% tags=["hide-input"]
-extreme, networks = LEVELS["extreme"], 4
+extreme, networks = LEVELS["extreme"], 2
 noises = {
     "whole": extreme,
     "impulses alone": MixedNoise(extreme.impulse, 0.0, None),

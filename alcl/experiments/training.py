@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from ..losses import optimizer_groups
 
 #: Loss parameters whose course is recorded, where the criterion has them.
-TRACKED = ("alpha", "beta", "kappa", "dof", "scale")
+TRACKED = ("alpha", "beta", "kappa", "dof", "scale", "skew")
 SCHEDULES = ("constant", "cosine")
 
 

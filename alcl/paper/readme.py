@@ -35,6 +35,7 @@ from . import neighbours_08
 from .bench import summary
 from .choices import choices_markdown
 from .claims import claims_ledger, ledger_markdown, load_bench, theorem_index
+from .curve import answer_from
 from .figures import LABELS
 from .neighbours import discriminative_rows, neighbours_markdown
 from .reading import reading
@@ -42,7 +43,7 @@ from .reading import reading
 SIDES = ["ahead", "unresolved", "behind"]
 #: Every page with computed parts, and which.
 PAGES = {
-    "README.md": ("verdict", "reading"),
+    "README.md": ("verdict", "multiverse", "reading"),
     "notebooks/ledger.md": ("claims", "headline"),
     "notebooks/choices.md": ("choices",),
     "notebooks/studies.md": ("studies", "neighbours", "asymmetric", "discriminative"),
@@ -89,6 +90,7 @@ def blocks(root: Path = ROOT) -> dict[str, str]:
     return {
         "headline": "\n".join([headline(frame), one_setting(single_settings(records)), repaired(frame), others(frame)]),
         "verdict": verdict(ledger, bench),
+        "multiverse": multiverse(folder),
         "reading": reading_order(root),
         "claims": ledger_markdown(ledger),
         "studies": studies(root / "paper_figures"),
@@ -114,6 +116,16 @@ def verdict(ledger: pd.DataFrame, bench: Mapping[str, Any] | None = None) -> str
             found += f"; a step {step:.2f} times, the loss alone {loss:.1f} times"
         lines.append(f"| {VERDICT[row.id]} | {found} | **{row.verdict}** |")
     return "\n".join(lines)
+
+
+def multiverse(folder: Path) -> str:
+    """What all readings of the abstract say together, in two sentences."""
+    sentences = answer_from(folder)
+    far = ", so far" if "wait for runs" in sentences else ""
+    return (
+        f"**Under every reading{far}** ([12_multiverse](notebooks/12_multiverse.ipynb)): "
+        f"{sentences[0].lower()}{sentences[1:]}"
+    )
 
 
 def reading_order(root: Path) -> str:

@@ -35,6 +35,24 @@ def test_missing_markers_are_an_error():
         readme.rendered("nothing here", {"claims": "x"})
 
 
+@pytest.mark.parametrize(
+    ("sentences", "begins"),
+    [
+        (
+            "None of 3 is done. 3 wait for runs.",
+            "**Under every reading, so far** ([12_multiverse](notebooks/12_multiverse.ipynb)): none of 3 is",
+        ),
+        (
+            "Of all 3 none. Never.",
+            "**Under every reading** ([12_multiverse](notebooks/12_multiverse.ipynb)): of all 3 none.",
+        ),
+    ],
+)
+def test_the_multiverses_answer_says_whether_it_is_the_last_word(tmp_path, monkeypatch, sentences, begins):
+    monkeypatch.setattr(readme, "answer_from", lambda folder: sentences)
+    assert readme.multiverse(tmp_path).startswith(begins)
+
+
 def test_the_readme_is_one_screen():
     assert len((readme.ROOT / "README.md").read_bytes()) <= 8 * 1024
 
