@@ -307,7 +307,7 @@ def answer_from(folder: str | Path) -> str:
     return answer(specifications(observations(records)))
 
 
-_REST = {"not yet measured": "wait for runs", "too few seeds": "have five seeds, too few for a joint interval"}
+_REST = {"not yet measured": "wait for runs", "too few seeds": "have too few seeds"}
 
 
 def _against(tests: pd.DataFrame, rival: str) -> str:

@@ -122,10 +122,7 @@ def multiverse(folder: Path) -> str:
     """What all readings of the abstract say together, in two sentences."""
     sentences = answer_from(folder)
     far = ", so far" if "wait for runs" in sentences else ""
-    return (
-        f"**Under every reading{far}** ([12_multiverse](notebooks/12_multiverse.ipynb)): "
-        f"{sentences[0].lower()}{sentences[1:]}"
-    )
+    return f"**Under every reading{far}** (notebook 12): {sentences[0].lower()}{sentences[1:]}"
 
 
 def reading_order(root: Path) -> str:

@@ -176,7 +176,7 @@ def test_sentences_are_right_with_any_set_of_runs(worlds):
     assert texts["none"].startswith(
         f"None of the {declared} declared specifications has all its runs yet. Whether +4.75"
     )
-    waiting = f"{choices['clipped']} wait for runs, {choices['clean']} have five seeds"
+    waiting = f"{choices['clipped']} wait for runs, {choices['clean']} have too few seeds"
     assert f"not decided yet under any choice: {waiting}" in texts["none"]
     assert texts["half"].startswith(
         f"Of the {declared // 4} complete ones of {declared} declared specifications, ALCL's"

@@ -40,11 +40,11 @@ def test_missing_markers_are_an_error():
     [
         (
             "None of 3 is done. 3 wait for runs.",
-            "**Under every reading, so far** ([12_multiverse](notebooks/12_multiverse.ipynb)): none of 3 is",
+            "**Under every reading, so far** (notebook 12): none of 3 is",
         ),
         (
             "Of all 3 none. Never.",
-            "**Under every reading** ([12_multiverse](notebooks/12_multiverse.ipynb)): of all 3 none.",
+            "**Under every reading** (notebook 12): of all 3 none.",
         ),
     ],
 )
