@@ -6,7 +6,7 @@ import mpmath as mp
 import pytest
 import torch
 
-from alcl._tails import _fraction, _fraction_in_place, _log_survival, _steps, log_survival
+from alcl._tails import MOST, _fraction, _fraction_in_place, _steps, edge, in_numbers, log_survival
 
 F32, F64 = torch.float32, torch.float64
 TAILS = [(2, 1), (1.001, 1.003), (1.5, 1), (50, 1), (2, 0.55), (2, 5), (2, 50), (50, 50), (50, 0.021), (7, 0.2)]
@@ -50,12 +50,29 @@ def test_tail_and_its_derivatives_are_mpmaths(alpha, kappa, dtype, tolerance):
                 assert abs(got - float(true)) <= bound * scale, (place, i, got, float(true))
 
 
-@pytest.mark.parametrize(("alpha", "kappa"), TAILS)
-def test_tail_in_numbers_is_that_in_tensors(alpha, kappa):
-    x, b = torch.tensor(PLACES, dtype=F64), kappa - 1 / alpha
-    numbers = _log_survival(x, float(alpha), 0.5, b, _steps(F64, kappa))
-    tensors = _log_survival(x, *(torch.tensor(v, dtype=F64) for v in (float(alpha), 0.5, b)), _steps(F64, None))
-    torch.testing.assert_close(numbers, tensors, rtol=1e-11, atol=1e-12)
+# In float32 and up to kappa = MOST, a polynomial; else the continued fraction.
+@pytest.mark.parametrize(("dtype", "tolerance"), [(F64, 2e-12), (F32, 1e-5)])
+@pytest.mark.parametrize(("alpha", "kappa"), [*TAILS, (1.05, 1), (1.2, MOST), (4, 1.7), (50, MOST), (2, MOST + 1e-3)])
+def test_tail_in_numbers_is_that_in_tensors(alpha, kappa, dtype, tolerance):
+    alpha, beta, kappa = (torch.tensor(v, dtype=dtype).item() for v in (alpha, 0.5, kappa))
+    x = torch.tensor([*PLACES, 0.45, 0.5, 0.55], dtype=dtype)
+    beyond = x.abs() >= edge(dtype, alpha, beta, kappa)
+    assert 0 < beyond.sum() < len(x)
+    order = beyond.argsort(descending=True, stable=True)
+    got = [row.double() for row in in_numbers(x[order], int(beyond.sum()), alpha, beta, kappa, True)]
+
+    arguments = [x[order].double(), *(torch.full_like(x, v, dtype=F64) for v in (beta, alpha, kappa))]
+    for argument in arguments:
+        argument.requires_grad_()
+    at, b, a, k = arguments
+    tolerance *= 10 if kappa > 10 else 1  # a difference of log-gammas
+    value = log_survival(at, a, b, k - 1 / a)
+    for i, (found, true) in enumerate(zip(got, (value, *torch.autograd.grad(value.sum(), arguments)), strict=True)):
+        close = tolerance * (true.abs() + (1 if i != 1 else 1e-20))
+        # the smallest hazards are below what float32 holds
+        assert ((found - true).abs() <= close + (1e-37 if i == 1 else 0)).all(), (i, found, true)
+    fewer = in_numbers(x[order], int(beyond.sum()), alpha, beta, kappa, False)
+    torch.testing.assert_close(fewer, [row.to(dtype) for row in got[:4]], rtol=1e-6, atol=1e-6)
 
 
 def test_the_fraction_stands_still_at_the_worst_place():
@@ -63,7 +80,7 @@ def test_the_fraction_stands_still_at_the_worst_place():
         a, b = 1 / alpha, kappa - 1 / alpha
         for p, q in ((b, a), (a, b)):
             worst = torch.tensor([(p + 1) / (p + q + 2)], dtype=F64)
-            short, long = (_fraction_in_place(worst, p, q, n, True) for n in (_steps(dtype, kappa), 500))
+            short, long = (_fraction_in_place(worst, p, q, n) for n in (_steps(dtype, kappa), 500))
             eps = torch.finfo(dtype).eps
             torch.testing.assert_close(short[0], long[0], rtol=4 * eps if dtype == F32 else 1e-12, atol=0)
             p_, q_ = torch.tensor(p, dtype=F64), torch.tensor(q, dtype=F64)

@@ -393,7 +393,7 @@ def _ratios(rows: pd.DataFrame, threads: int) -> dict[str, tuple[str, float]]:
 
     loss, step = value("loss", OURS), value("step", OURS)
     found = {
-        "loss over MSE, eager": ("at most 5", loss),
+        "loss over MSE, eager": ("at most 3", loss),
         "plain formula over loss, eager": ("at least 3", value("loss", "ALCL, plain formula") / loss),
         "loss over MSE, compiled": ("at most 3", value("loss", COMPILED)),
         "Barron's loss over loss, eager": ("", value("loss", "Barron") / loss),
