@@ -23,7 +23,7 @@ from ._tails import edge, in_numbers
 Sums = tuple[float, float, float, float, float]
 #: Where float32 keeps its digits with every factor of a mixture in the open; beyond, the logarithms are worked with.
 LEAST, MOST = 1e-30, 1e30
-_LN2 = math.log(2.0)
+_LN2 = kernels._LN2
 
 
 class Setting(NamedTuple):
@@ -60,6 +60,7 @@ class Setting(NamedTuple):
         outside = np.flatnonzero((values <= self.limits[0]) | high)
         if not len(outside):
             return self._of_densities(e, unit, buffers)
+        far = 0
         if not self.cauchy:
             beyond = np.abs(row[outside]) >= edge(e.dtype, *self.core[1:4])
             far = len(found := np.flatnonzero(beyond))
@@ -68,7 +69,7 @@ class Setting(NamedTuple):
         x = torch.from_numpy(row[outside] * sign)  # how far the prediction is on the wrong side
         row[outside] = self.core.beta
         inside = self._of_densities(e, unit, buffers, len(outside))
-        tails, of_x = self._of_tails(x, 0 if self.cauchy else far)
+        tails, of_x = self._of_tails(x, far)
         row[outside] = of_x.mul_(unit).numpy() * sign
         return tuple(map(operator.add, inside, tails))
 

@@ -32,7 +32,7 @@ from torch import Tensor
 from . import _kernels as kernels
 
 Number = Tensor | float
-_LN2 = math.log(2.0)
+_LN2 = kernels._LN2
 
 
 def log_survival(x: Tensor, alpha: Tensor, beta: Tensor, b: Tensor) -> Tensor:

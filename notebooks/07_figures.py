@@ -53,6 +53,7 @@ from alcl.experiments.levels import LEVELS
 from alcl.experiments.multiverse import HEADLINE_SENSORS
 from alcl.experiments.protocol import BENCHMARK, EMBEDDED, study_store
 from alcl.paper import claims
+from alcl.paper.curve import VERDICTS
 from alcl.paper.curve_figures import READING_NAMES
 from alcl.paper.figures import COLORS, DATASET_MARKERS, LABELS, headline
 from alcl.paper.notebook import begin
@@ -146,6 +147,7 @@ by_reading = pd.read_csv(path)[columns] if path.is_file() else pd.DataFrame(colu
 by_reading = by_reading[by_reading["sensor"].isin(HEADLINE_SENSORS)]
 measured = by_reading[by_reading["optimal"] != "not yet measured"]
 print(f"measured: {len(measured)} of {len(by_reading)} verdicts")
+assert set(by_reading["optimal"]) <= set(VERDICTS)
 counts = measured.groupby(["id", "reading", "optimal"], sort=False).size().reset_index(name="n")
 counts["text"] = counts["optimal"] + " " + counts["n"].astype(str)
 texts = counts.groupby(["id", "reading"], sort=False)["text"].agg(", ".join).unstack(fill_value="")

@@ -45,6 +45,8 @@ seed = 0
 # %% tags=["hide-input"]
 import itertools
 import math
+import tempfile
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -489,8 +491,8 @@ save(fig, "fig11g_clipping")
 #
 # Impulses on dark pixels err upwards only, so one might let the likelihood be skewed: a two-piece Student-t with a
 # learned skewness ([Fernández and Steel 1998](https://doi.org/10.1080/01621459.1998.10474117)). Digits on black,
-# clipped, three seeds, half the usual epochs; the censored loss has the shape fixed at 2. These networks are in the
-# records (those that are not are trained now, and added); one is trained again.
+# clipped, three seeds, half the usual epochs; the censored loss has the shape fixed at 2. The networks of seed 0 are in
+# the records, and one is trained again; with another seed all are trained here.
 
 # %% tags=["hide-input"]
 register_loss("skewed_student_t", SkewedStudentTLoss, label="skewed Student-t")
@@ -508,7 +510,9 @@ runs = [
 
 # %%
 torch.set_default_dtype(torch.float32)  # as images are trained everywhere
-recorded = {record["digest"]: record for record in sweep(runs, RecordStore(records_dir() / "skewed.jsonl"))}
+with tempfile.TemporaryDirectory() as scratch:
+    folder = records_dir() if seed == 0 else Path(scratch)  # committed records are those of one seed
+    recorded = {record["digest"]: record for record in sweep(runs, RecordStore(folder / "skewed.jsonl"))}
 again = run(runs[1])["metrics"]
 torch.set_default_dtype(torch.float64)
 assert abs(again["psnr"] - recorded[runs[1].digest]["metrics"]["psnr"]) < 0.5  # on another processor; here, equal

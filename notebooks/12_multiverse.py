@@ -270,10 +270,9 @@ goal.summary(verdicts).set_index(["method", "rival", "measure"])
 save(draw_goal(goal.against_oracle(compared)), "fig12d_goal", **source)
 
 # %% [markdown]
-# And how much is there to win at all? The likelihood that *knows* the noise, its parameters given, would be a ceiling if
-# training found its optimum (`known_noise`, five seeds). Below: each loss minus it. Where a loss is ahead by much,
-# training did not: a scale that is narrow from the first step on can leave a network where it started, which a scale
-# that begins wide and is learned does not. Other rules for GCL stand in `table12k_beside`.
+# And how much is there to win at all? The likelihood that *knows* the noise, its parameters given, would be a ceiling
+# if training found its optimum (`known_noise`, five seeds). Below: each loss minus it. Where a loss is ahead by much,
+# training did not, and this is no ceiling; why was not examined. Other rules for GCL stand in `table12k_beside`.
 
 # %%
 beside = goal.beside(compared)
