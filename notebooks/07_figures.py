@@ -148,6 +148,8 @@ by_reading = by_reading[by_reading["sensor"].isin(HEADLINE_SENSORS)]
 measured = by_reading[by_reading["optimal"] != "not yet measured"]
 print(f"measured: {len(measured)} of {len(by_reading)} verdicts")
 assert set(by_reading["optimal"]) <= set(VERDICTS)
+
+# %%
 counts = measured.groupby(["id", "reading", "optimal"], sort=False).size().reset_index(name="n")
 counts["text"] = counts["optimal"] + " " + counts["n"].astype(str)
 texts = counts.groupby(["id", "reading"], sort=False)["text"].agg(", ".join).unstack(fill_value="")
