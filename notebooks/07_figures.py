@@ -47,6 +47,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 from matplotlib.lines import Line2D
 
+# %% tags=["hide-input"]
 from alcl.experiments import analysis
 from alcl.experiments.datasets import DATASETS
 from alcl.experiments.levels import LEVELS
