@@ -176,8 +176,9 @@ class ALCLoss(AdaptiveLoss):
 
     Args:
         alpha: initial shape; above 1/kappa (the density needs kappa alpha > 1), above alpha_min where learned.
-        beta: initial scale, in the units of the residual; above beta_min where learned. Start wide: learning then
-            anneals from near-MSE to robust.
+        beta: initial scale, in the units of the residual; above beta_min where learned. Start at the size of the first
+            residuals (`from_residuals`): learning then anneals from near-MSE to robust. From ten times too wide or too
+            narrow it may not find back (notebook 11, Section 1).
         kappa: initial tail weight, > 0.
         learn: which of "alpha", "beta", "kappa" are learned; the others stay as given.
         parameter_shape: shape of each parameter; must broadcast against the input without enlarging it, for example

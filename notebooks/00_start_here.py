@@ -181,8 +181,8 @@ print(str(warning.message).replace(". ", ".\n"))
 # %% [markdown]
 # Three habits to keep:
 #
-# - **Start wide.** `beta=1` should be at least as large as your residuals are at the start; otherwise rescale the
-#   targets, or pass a larger `beta`. Learning narrows it.
+# - **Start at the data's scale.** `beta=1` should be about the size of your residuals at the start, and learning
+#   narrows it. In any other units `ALCLoss.from_residuals(model(x) - y)` finds it.
 # - **Do not hurry the loss.** Its learning rate is the network's unless you pass `loss_lr`. A scale that shrinks faster
 #   than the network learns makes everything an outlier (appendix A4).
 # - **Do not clip targets.** Residuals that are exactly zero pull the scale to zero
@@ -300,7 +300,7 @@ def settled_by(claim):
         return "`make bench`: an epoch of ALCL and of MSE, on the [costs page](costs.md)"
     rival = {"mse": "MSE", "gcl": "tuned GCL"}.get(claim.get("against"), "the better of MSE and tuned GCL")
     what = "training time" if claim["study"] == "cost" else {"psnr": "PSNR"}.get(claim["measure"], claim["measure"])
-    return f"runs in [06_benchmark](06_benchmark.ipynb): {what} of ALCL and {rival}; {', '.join(claim['levels'])}"
+    return f"runs in [A5_benchmark](A5_benchmark.ipynb): {what} of ALCL and {rival}; {', '.join(claim['levels'])}"
 
 
 # %%

@@ -42,23 +42,20 @@ records = None  # folder of the recorded runs, one file a data set; None: paper_
 import inspect
 import json
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown, display
-from matplotlib.lines import Line2D
 
 # %% tags=["hide-input"]
-from alcl.experiments import analysis
-from alcl.experiments.datasets import DATASETS
-from alcl.experiments.levels import LEVELS
+from alcl.experiments import reference
 from alcl.experiments.multiverse import HEADLINE_SENSORS
 from alcl.experiments.protocol import BENCHMARK, EMBEDDED, study_store
+from alcl.experiments.specification import observations, read_records
 from alcl.paper import claims
-from alcl.paper.curve import VERDICTS
+from alcl.paper.curve import VERDICTS, claimed
 from alcl.paper.curve_figures import READING_NAMES
-from alcl.paper.figures import COLORS, DATASET_MARKERS, LABELS, headline
 from alcl.paper.notebook import begin
 from alcl.paper.parameters import checkout, figures_dir, records_dir
+from alcl.paper.reference_figures import headline_figure
 
 save = begin("07_figures", ["records"])
 
@@ -102,7 +99,7 @@ display(Markdown(inspect.cleandoc(claims.claims_ledger.__doc__)))
 # > - *up to +4.75 %*: percentage points of accuracy, over the better of MSE and tuned GCL, which is the stricter
 # >   reading. One condition with such a gain is enough.
 # > - *optimally tuned generalized correntropy*: tuned per condition and per measure on clean validation images
-# >   (notebook 06).
+# >   (appendix [A5_benchmark](A5_benchmark.ipynb)).
 # > - *small differences*: at most one percentage point of accuracy.
 # > - *less variance*: the variance over seeds, of accuracy, all noisy levels of a data set together.
 # > - *little computational cost*: at most 1.1 times the training time of MSE, by `make bench`; and, separately, less
@@ -159,57 +156,16 @@ texts.rename(columns=READING_NAMES).rename_axis(None, axis=1)
 # %% [markdown]
 # ## 5 · The answer in one figure
 #
-# ALCL's median accuracy over paired seeds, minus MSE's and minus tuned GCL's, by noise level: gray images on the left,
-# RGB on the right. The horizontal bars are the gains that the abstract reports for high noise. Vertical lines are 95 %
-# intervals; open points have fewer than ten seeds.
+# ALCL minus MSE and minus tuned GCL in the conditions of [notebook 06](06_benchmark.ipynb), read by the accuracy that
+# answers to the loss: that of a classifier of clean images, on reconstructions. The horizontal bars are the gains that
+# the abstract reports for high noise. Vertical lines are exact 95 % intervals; a hollow point's holds zero.
 
 # %%
-frame = analysis.benchmark_frame(every)
-table = pd.concat(
-    [analysis.paired_differences(frame, "alcl", rival, "accuracy").assign(rival=rival) for rival in ("mse", "gcl")]
-)
-panels = {"gray": 2, "RGB": 3}  # kind -> dimensions of an image's shape
-reported = {"gray": "5", "RGB": "6"}
-numbers = {claim["id"]: 100 * claim["number"] for claim in claims.load_claims() if "number" in claim}
-
-
-# %%
-def gains(ax, kind):
-    """ALCL minus each rival by level, one marker a data set, side by side."""
-    chosen = [
-        name for name in runs if len(DATASETS[name].image_shape) == panels[kind] and name in set(table["dataset"])
-    ]
-    series = [(name, rival) for rival in ("mse", "gcl") for name in chosen]
-    for i, (name, rival) in enumerate(series):
-        rows = table[(table["dataset"] == name) & (table["rival"] == rival)]
-        x = [list(LEVELS).index(level) + 0.13 * (i - (len(series) - 1) / 2) for level in rows["level"]]
-        ax.vlines(x, 100 * rows["low"], 100 * rows["high"], color=COLORS[rival], lw=1.3)
-        for at, value, seeds in zip(x, 100 * rows["difference"], rows["seeds"], strict=True):
-            face = COLORS[rival] if seeds >= len(analysis.SEEDS) else "white"
-            ax.plot(at, value, DATASET_MARKERS.get(name, "*"), color=COLORS[rival], mfc=face, ms=5, zorder=3)
-    number = numbers[reported[kind]]
-    ax.hlines(number, 2.6, 4.45, color="black", lw=2)
-    ax.annotate(f"abstract: up to +{number:.2f}", (2.55, number), ha="right", va="bottom")
-    ax.axhline(0, color="0.3", lw=0.8)
-    ax.set(title=f"{kind} images", xticks=range(len(LEVELS)), xticklabels=list(LEVELS), xlim=(-0.5, 4.5))
-
-
-# %%
-names = {"mse": "MSE", "gcl": "tuned GCL"}
-figure, axes = plt.subplots(1, 2, figsize=(7.0, 4.1), sharey=True)
-for ax, kind in zip(axes, panels, strict=True):
-    gains(ax, kind)
-axes[0].set_ylabel("ALCL minus its rival, accuracy in points\n(> 0: ALCL is ahead)")
-handles = [Line2D([], [], color=COLORS[rival], lw=2, label=f"ALCL minus {LABELS[rival]}") for rival in ("mse", "gcl")]
-for name in dict.fromkeys(table["dataset"]):
-    handles.append(Line2D([], [], marker=DATASET_MARKERS.get(name, "*"), color="0.3", lw=0, label=name))
-figure.legend(handles=handles, loc="outside lower center", ncols=4)
-spans = 100 * table.groupby("rival")["difference"].agg(["min", "max"])
-texts = [
-    f"{spans['min'][r]:+.1f} to {spans['max'][r]:+.1f} points over {n}" for r, n in names.items() if r in spans.index
-]
-headline(figure, f"In accuracy ALCL gains {', '.join(texts)}")
-save(figure, "fig07a_headline", **source)
+recorded = read_records(folder)
+found = [record for part in recorded.values() for record in part]
+compared = reference.compare(reference.reference_frame(observations(found, reference.conditions())))
+here = {"records": recorded, "data": {record["config"]["dataset"]: record["data"] for record in found}}
+save(headline_figure(compared, claimed()), "fig07a_headline", **here)
 
 # %% [markdown]
 # ## 6 · Every figure and table

@@ -48,7 +48,7 @@ from IPython.display import Markdown
 
 # %% tags=["hide-input"]
 from alcl.experiments import goal, sensor_runs
-from alcl.experiments.multiverse import HEADLINE_SENSORS, LEVELS, SETS
+from alcl.experiments.multiverse import LEVELS, SETS
 from alcl.experiments.readings import READINGS
 from alcl.experiments.records import RecordStore
 from alcl.experiments.specification import OWN_ORACLE, coverage, joint_tests, observations, read_records, specifications
@@ -210,23 +210,14 @@ how = {"loss": "median", "without_mse": "median", "by_chance": "median", "respon
 each.agg(how).round(2).rename(index=READING_NAMES)
 
 # %% [markdown]
-# **Beside what needs no loss at all.** Medians over seeds (accuracies in points, PSNR in dB) at the level high,
-# the baselines among them: the noisy images themselves, their principal components, a network that was not trained.
-# The other measures are in `table12h_spread`.
+# Medians and deviations of all methods at both levels are in `table12h_spread`, the baselines without a loss among
+# them; [notebook 06](06_benchmark.ipynb) shows those of the level high.
 
 # %%
 medians = spread(observed)
 own = "gcl:" + medians["measure"].map(OWN_ORACLE)
 kept = ~medians["method"].str.startswith("gcl:oracle") | (medians["method"] == own)
-medians = medians[kept & medians["level"].isin(LEVELS)]
-save(medians, "table12h_spread", **source)
-methods = ["alcl", "mse", "huber_mad", "gcl:public", "gcl:one", "noisy_images", "pca", "untrained"]
-some = medians[
-    medians["sensor"].isin(HEADLINE_SENSORS) & (medians["level"] == "high") & medians["method"].isin(methods)
-]
-wide = some.pivot(index=["sensor", "dataset", "method"], columns="measure", values="median")
-order = sorted(wide.index, key=lambda row: (row[:2], methods.index(row[2])))
-wide.reindex(index=order, columns=["accuracy", "knn", "restored", "psnr"]).rename(columns=READING_NAMES).round(2)
+save(medians[kept & medians["level"].isin(LEVELS)], "table12h_spread", **source)
 
 # %% [markdown]
 # ## 5 · Less variance across runs?

@@ -26,6 +26,7 @@ import pandas as pd
 from . import sensor_runs
 from .analysis import differences, median_interval
 from .multiverse import FEW, HEADLINE_SENSORS, REFERENCE, SEEDS, SETS, Condition
+from .reference import pairs
 from .specification import CONDITION, OWN_ORACLE, observations
 from .worth_runs import oracle_ssim
 
@@ -141,13 +142,11 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _pairs(part: pd.DataFrame, method: str, rival: str, measure: str) -> tuple[int, float, float, float, float]:
-    part = part[part["measure"] == measure].drop_duplicates(["method", "seed"])
-    columns = [part[part["method"] == name].set_index("seed")["value"] for name in (method, rival)]
-    pairs = pd.concat(columns, axis=1, join="inner").to_numpy(dtype=float) * MEASURES[measure]
-    if not len(pairs) or np.isnan(pairs).any():
-        return len(pairs), math.nan, math.nan, math.nan, math.nan
-    gaps = differences(*pairs.T)
-    return len(pairs), float(np.median(pairs[:, 0])), float(np.median(gaps)), *median_interval(gaps)
+    found = pairs(part, method, rival, measure) * MEASURES[measure]
+    if not len(found) or np.isnan(found).any():
+        return len(found), math.nan, math.nan, math.nan, math.nan
+    gaps = differences(*found.T)
+    return len(found), float(np.median(found[:, 0])), float(np.median(gaps)), *median_interval(gaps)
 
 
 def _verdict(row: Any) -> str:

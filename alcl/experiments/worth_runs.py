@@ -23,10 +23,12 @@ The sensor's losses have the settings of `sensor_runs.choice`.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from . import reconstruction, sensor_runs, sweeps
@@ -35,6 +37,9 @@ from .datasets import load_dataset
 from .multiverse import FEW, HEADLINE_SENSORS, SEEDS, SETS, Condition, multiverse_store, setting_of
 from .reconstruction import METHODS, Run
 from .records import RecordStore
+
+#: Measures of `results` and the factors to their units.
+_SHOWN = {"psnr": 1.0, "ssim": 1.0, "restored": 100.0}
 
 Records = Iterable[Mapping[str, Any]]
 Named = list[tuple[str, Run]]  # what the run is called, and the run
@@ -152,6 +157,25 @@ PARTS: dict[str, Callable[[str | Path], Named]] = {
 def worth_store(folder: str | Path) -> RecordStore:
     """<folder>/worth.jsonl"""
     return RecordStore(Path(folder) / "worth.jsonl")
+
+
+def results(part: str, folder: str | Path) -> pd.DataFrame:
+    """What is recorded of a part: one row a declared run.
+
+    Columns: name (what the run is called), method (the name up to a comma), factor (on the scale at the start; NaN if
+    none is given), level, seed, psnr (dB), ssim, restored (points); NaN where the run is missing, -inf for a measure
+    that is not finite. Raises LookupError while what decides settings is not recorded.
+    """
+    one_of("part", part, PARTS)
+    there = {record["digest"]: record["metrics"] for record in worth_store(folder).read()}
+    rows = []
+    for name, run in PARTS[part](folder):
+        metrics = there.get(run.digest)
+        values = [math.nan] * len(_SHOWN) if metrics is None else [metrics[measure] for measure in _SHOWN]
+        values = [-math.inf if v is None else v * factor for v, factor in zip(values, _SHOWN.values(), strict=True)]
+        method, _, start = name.partition(", x ")
+        rows.append((name, method.partition(",")[0], float(start or "nan"), run.level, run.seed, *values))
+    return pd.DataFrame(rows, columns=["name", "method", "factor", "level", "seed", *_SHOWN])
 
 
 def run_worth(folder: str | Path, parts: Sequence[str] = tuple(PARTS), jobs: int = 1, **how: Any) -> None:

@@ -1,4 +1,4 @@
-"""The figures of notebook 06 and appendix A5, from their tables.
+"""The figures of appendix A5, from their tables.
 
 Each function draws one, with its message as title, and returns it.
 """

@@ -50,6 +50,31 @@ def test_parts_that_rest_on_other_records_say_so(tmp_path):
         worth_runs.run_worth(tmp_path, ["finish"])
 
 
+def test_results_have_a_row_a_declared_run_in_usual_units(tmp_path):
+    (_, first), (_, second), *rest = worth_runs.ceiling()
+    metrics = {"psnr": 15.0, "ssim": None, "restored": 0.5}
+    store = tmp_path / "worth.jsonl"
+    line = {"digest": first.digest, "config": first.config(), "metrics": metrics}
+    worth_runs.worth_store(tmp_path).append(line)
+    assert store.is_file()
+    table = worth_runs.results("ceiling", tmp_path)
+    assert len(table) == 2 + len(rest)
+    assert table.loc[0, ["psnr", "ssim", "restored"]].tolist() == [15.0, -math.inf, 50.0]
+    assert table.loc[1:, "psnr"].isna().all()
+    assert (table.loc[1, "method"], table.loc[1, "seed"]) == ("known_noise", second.seed)
+    with pytest.raises(ValueError, match="part must be one of"):
+        worth_runs.results("finish", tmp_path)
+
+
+def test_the_factor_is_read_from_the_name(monkeypatch, tmp_path):
+    runs = [("alcl, x 0.00392", 0.00392), ("alcl, from the data", math.nan), ("huber_mad", math.nan)]
+    config = worth_runs.STARTED.run("alcl", 0)
+    monkeypatch.setitem(worth_runs.PARTS, "start", lambda folder: [(name, config) for name, _ in runs])
+    table = worth_runs.results("start", tmp_path)
+    assert table["method"].tolist() == ["alcl", "alcl", "huber_mad"]
+    assert table["factor"].tolist() == pytest.approx([factor for _, factor in runs], nan_ok=True)
+
+
 def test_a_start_from_the_data_is_from_residuals_of_the_untrained_network():
     options = {"alpha": 2.0, "learn": ("alpha", "beta")}
     config = Run("digits", "high", loss="alcl", options=options, start="data", epochs=1)

@@ -1,4 +1,4 @@
-"""The figures of notebook 06 and appendix A5 show what their tables say."""
+"""The figures of appendix A5 show what their tables say."""
 
 import matplotlib.pyplot as plt
 import pandas as pd

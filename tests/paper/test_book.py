@@ -174,7 +174,7 @@ def test_every_kind_of_text_links_theorems_notebooks_and_the_library(book):
         "00_start_here.html": r'<td>.*<a [^>]*href="02_influence\.html#theorem-I4">I4</a>',
         "choices.html": r'href="book/alcl\.losses\.html[^>]*>',
         "03_adaptation.html": r'href="book/alcl\.losses\.html#alcl\.losses\.ALCLoss"[^>]*><code',
-        "06_benchmark.html": r'href="book/alcl\.experiments\.html#module-alcl\.experiments\.protocol"[^>]*><code',
+        "06_benchmark.html": r'href="book/alcl\.experiments\.html#module-alcl\.experiments\.multiverse"[^>]*><code',
     }.items():
         assert re.search(pattern, (book / page).read_text("utf-8")), page
     claims = (book / "07_figures.html").read_text("utf-8")  # there L1 is a theorem, elsewhere a norm

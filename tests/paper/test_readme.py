@@ -81,7 +81,7 @@ def test_what_is_said_of_when_not_to_use_it():
     # little noise: MSE reconstructs MNIST better; extreme: tuned correntropy reconstructs better, everywhere
     assert [behind("mse", "psnr", dataset="mnist", level=level) for level in ("none", "low")] == [(1, 1), (1, 1)]
     assert behind("gcl", "psnr", level="extreme") == (4, 4)
-    # and what notebook 06 says first: MSE is beaten at high and extreme noise
+    # and what appendix A5 says first: MSE is beaten at high and extreme noise
     for measure in ("accuracy", "psnr"):
         table = paired_differences(frame, "alcl", "mse", measure)
         assert (table[table["level"].isin(["high", "extreme"])]["low"] > 0).all()
