@@ -89,11 +89,11 @@ def regression():
     order = np.random.default_rng(seed).permutation(len(data.target))
     x, y = data.data[order], data.target[order] - np.median(data.target[order[:300]])
     x = np.column_stack([np.ones(len(y)), (x - x[:300].mean(0)) / x[:300].std(0)])
-    y /= stats.median_abs_deviation(y[:300], scale="normal")
-    return [torch.tensor(part) for part in (x[:300], y[:300], x[300:], y[300:])]
+    mad = stats.median_abs_deviation(y[:300], scale="normal")
+    return [torch.tensor(part) for part in (x[:300], y[:300] / mad, x[300:], y[300:] / mad)], mad
 
 
-x_train, y_train, x_test, y_test = regression()
+(x_train, y_train, x_test, y_test), mad = regression()
 
 
 # %%
@@ -177,6 +177,8 @@ for name in ("mse", "gcl", "alcl_frozen", "huber_mad", "student_t", "contaminate
     ax.plot(starts, errors[name], **look | ({"zorder": 4} if name == "contaminated_alcl" else {}))
 ax.axvline(first["alcl"].beta.item(), color="0.6", lw=0.8, zorder=0)
 ax.text(first["alcl"].beta.item() * 1.1, 2.6, "from_residuals", color="0.4", fontsize=8)
+ax.axvline(1 / mad, color="0.6", lw=0.8, zorder=0)
+ax.text(1.1 / mad, 2.6, "1, raw units", color="0.4", fontsize=8)
 ax.set(xscale="log", yscale="log", xlabel="scale that the loss starts with (targets have spread 1)")
 ax.set_ylabel("error on clean test targets")
 ax.set_yticks(ticks := [0.5, 1, 2], map(str, ticks))

@@ -9,7 +9,9 @@ Measures
 Methods
     Those of `METHODS`. GCL is "gcl" at the best setting by PSNR on clean validation images of the condition, in PSNR
     and SSIM, and at the best by restored accuracy in that; "gcl_one", "gcl_noisy" and "gcl_kept" by the rules of those
-    names (`multiverse.RULES`), "gcl_public" at the public default.
+    names (`multiverse.RULES`), "gcl_public" at the public default. "mse_clamped" is a practitioner's first move where
+    nothing is clipped: targets clamped to [-1, 2], as inputs are, then MSE. In the multiverse that is another sensor,
+    with five seeds at high. So have baselines without a loss: too few for a significant difference.
 Complete or missing
     A method counts in a condition with all its declared seeds, as in `specification`.
 Differences
@@ -32,17 +34,18 @@ import pandas as pd
 from .analysis import differences, holm, median_interval, signed_rank_p
 from .multiverse import HEADLINE_SENSORS, SETS, Condition, declared, setting_of
 from .reconstruction import Run
-from .specification import CONDITION
+from .specification import CONDITION, observations
 
 __all__ = ["LEVELS", "MEASURES", "METHODS", "RIVALS", "compare", "conditions", "coverage", "longer", "medians"]
-__all__ += ["pairs", "reference_frame"]
+__all__ += ["observe", "pairs", "reference_frame"]
 
 LEVELS = ("low", "high", "extreme")
 #: Measure -> the factor to its unit here: dB, hundredths, points.
 MEASURES = {"psnr": 1.0, "ssim": 100.0, "restored": 100.0}
-#: Losses that ALCL is compared with, and what it is compared with in medians alone, with fewer seeds.
-RIVALS = ("mse", "gcl", "gcl_one", "gcl_noisy", "gcl_kept", "gcl_public", "l1", "huber_mad", "welsch_mad", "alcl_kappa")
-NO_LOSS = ("noisy_images", "pca", "untrained")
+#: Losses that ALCL is compared with; and what stands beside them without one.
+RIVALS = ("mse", "mse_clamped", "gcl", "gcl_one", "gcl_noisy", "gcl_kept", "gcl_public", "l1", "huber_mad")
+RIVALS += ("welsch_mad", "alcl_kappa")
+NO_LOSS = ("pca", "noisy_images", "untrained")
 METHODS = ("alcl", *RIVALS, *NO_LOSS)
 _RULES = {f"gcl:{rule}": f"gcl_{rule}" for rule in ("one", "noisy", "kept", "public")}
 _ORACLES = {"psnr": "gcl:oracle_psnr", "ssim": "gcl:oracle_psnr", "restored": "gcl:oracle_restored"}
@@ -53,8 +56,16 @@ def conditions() -> list[Condition]:
     return [Condition(d, sensor, level) for sensor in HEADLINE_SENSORS for d in SETS for level in LEVELS]
 
 
+def observe(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """`specification.observations` of the reference's conditions, with "mse_clamped" of the sensor that clamps."""
+    records = list(records)
+    clamped = observations(records, [Condition(dataset, "clamped", "high") for dataset in SETS])
+    clamped = clamped[clamped["method"] == "mse"].assign(sensor="unclipped", method="mse_clamped")
+    return pd.concat([observations(records, conditions()), clamped], ignore_index=True)
+
+
 def reference_frame(observed: pd.DataFrame) -> pd.DataFrame:
-    """Of `specification.observations` the rows of `METHODS` and `MEASURES`, GCL by its names here.
+    """Of `observe` the rows of `METHODS` and `MEASURES`, GCL by its names here.
 
     Columns: sensor, level, dataset, method, seed, measure, value (accuracies in [0, 1]), digest, missing.
     """
@@ -105,7 +116,7 @@ def medians(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*CONDITION, "method", "measure", "seeds", "median", "q1", "q3", "diverged"])
 
 
-def compare(frame: pd.DataFrame, rivals: Iterable[str] = RIVALS, method: str = "alcl") -> pd.DataFrame:
+def compare(frame: pd.DataFrame, rivals: Iterable[str] = (*RIVALS, *NO_LOSS), method: str = "alcl") -> pd.DataFrame:
     """A method minus its rivals in every condition, paired by seed; NaN where a run of either is missing.
 
     Columns: sensor, level, dataset, rival, measure, seeds (pairs), difference (median), low, high, p (signed-rank),

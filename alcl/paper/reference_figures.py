@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -12,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from ..experiments.datasets import DATASETS
 from ..experiments.multiverse import HEADLINE_SENSORS, SETS
-from ..experiments.reference import LEVELS, MEASURES, RIVALS, conditions
+from ..experiments.reference import LEVELS, MEASURES, NO_LOSS, RIVALS, conditions
 from .curve_figures import READING_NAMES
 from .figures import (
     COLORS,
@@ -38,6 +39,7 @@ __all__ = [
 
 MEASURE_NAMES = {"psnr": "PSNR, dB", "ssim": "SSIM, hundredths", "restored": "restored, points"}
 NAMES = LABELS | {
+    "mse_clamped": "MSE, targets clamped",
     "gcl_one": "GCL, one setting for all",
     "gcl_noisy": "GCL, tuned on noisy images",
     "gcl_public": "GCL, public default",
@@ -45,7 +47,7 @@ NAMES = LABELS | {
     "pca": "PCA",
     "untrained": "untrained network",
 }
-_AGAINST = {"mse": "MSE", "gcl": "tuned GCL"}
+_AGAINST = {"mse": "MSE", "gcl": "tuned GCL", "pca": "PCA, no loss at all"}
 _LINES = ("mse", "gcl_kept", "gcl", "alcl")
 _NOISY = {"color": "0.45", "linestyle": (0, (1, 1.5)), "linewidth": 1.2, "label": NAMES["noisy_images"]}
 
@@ -105,8 +107,8 @@ def differences_figure(compared: pd.DataFrame) -> Figure:
     compared: of `reference.compare`.
     """
     known = compared.assign(name=compared["rival"], sure=compared["p_holm"] <= 0.05)
-    rows = {rival: NAMES[rival] for rival in RIVALS}
-    figure, axes = plt.subplots(len(HEADLINE_SENSORS), len(MEASURES), figsize=(7.0, 7.6), sharey=True)
+    rows = {rival: NAMES[rival] for rival in (*RIVALS, *NO_LOSS[:-1])}
+    figure, axes = plt.subplots(len(HEADLINE_SENSORS), len(MEASURES), figsize=(7.0, 8.4), sharey=True)
     for line, sensor in zip(axes, HEADLINE_SENSORS, strict=True):
         for ax, measure in zip(line, MEASURES, strict=True):
             part = known[(known["sensor"] == sensor) & (known["measure"] == measure)]
@@ -135,7 +137,7 @@ def headline_figure(compared: pd.DataFrame, claimed: Mapping[str, float]) -> Fig
     """ALCL minus MSE and minus tuned GCL in restored accuracy, by level: a row a sensor, gray images left, RGB right.
 
     compared: of `reference.compare`. claimed: the gains that the abstract reports, in points, of "gray" and "rgb",
-    drawn over high and extreme. A point has its interval, and is hollow where that holds 0.
+    drawn over high and extreme. A point has its interval, and is hollow where that holds 0; for PCA it has none.
     """
     known = compared[(compared["measure"] == "restored") & compared["rival"].isin(_AGAINST)]
     known = known[known["difference"].notna()]
@@ -150,15 +152,17 @@ def headline_figure(compared: pd.DataFrame, claimed: Mapping[str, float]) -> Fig
             ax.set_title(f"{'RGB' if colour == 'rgb' else colour} images, {sensor}", fontsize=9.5)
         line[0].set_ylabel("ALCL minus its rival,\nrestored accuracy in points")
     handles = [
-        Line2D([], [], color=COLORS[rival], lw=2, label=f"ALCL minus {name}") for rival, name in _AGAINST.items()
+        Line2D([], [], color=COLORS.get(rival, "0.5"), lw=2, label=f"ALCL minus {name}")
+        for rival, name in _AGAINST.items()
     ]
     handles += [Line2D([], [], marker=DATASET_MARKERS[name], color="0.3", lw=0, label=name) for name in SETS]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     spans = known.groupby("rival")["difference"].agg(["min", "max"])
-    texts = [f"{spans.loc[r, 'min']:+.1f} to {spans.loc[r, 'max']:+.1f} points over {_AGAINST[r]}" for r in spans.index]
-    headline(
-        figure, f"In restored accuracy ALCL gains {', '.join(texts[::-1])}" if texts else "No gain is measured yet"
-    )
+    named = {"mse": "points over MSE", "gcl": "over tuned GCL"}
+    texts = [
+        f"{spans['min'][r]:+.1f} to {spans['max'][r]:+.1f} {words}" for r, words in named.items() if r in spans.index
+    ]
+    headline(figure, f"In restored accuracy ALCL gains {', '.join(texts)}" if texts else "No gain is measured yet")
     return figure
 
 
@@ -167,10 +171,12 @@ def _draw_gains(ax: Axes, part: pd.DataFrame, names: Sequence[str]) -> None:
     for i, (name, rival) in enumerate(series):
         rows = part[(part["dataset"] == name) & (part["rival"] == rival)]
         for row in rows.itertuples():
-            x = LEVELS.index(row.level) + 0.16 * (i - (len(series) - 1) / 2)
-            ax.vlines(x, row.low, row.high, color=COLORS[rival], lw=1.3)
-            face = "white" if row.low <= 0 <= row.high else COLORS[rival]
-            ax.plot(x, row.difference, DATASET_MARKERS[name], color=COLORS[rival], mfc=face, ms=5, zorder=3)
+            x = LEVELS.index(row.level) + 0.14 * (i - (len(series) - 1) / 2)
+            color = COLORS.get(rival, "0.5")
+            if np.isfinite([row.low, row.high]).all():
+                ax.vlines(x, row.low, row.high, color=color, lw=1.3)
+            face = "white" if row.low <= 0 <= row.high else color
+            ax.plot(x, row.difference, DATASET_MARKERS[name], color=color, mfc=face, ms=5, zorder=3)
     for x, level in enumerate(LEVELS):
         if level not in set(part["level"]):
             ax.annotate("not run", (x, 0.06), xycoords=("data", "axes fraction"), ha="center", color="0.5", fontsize=8)

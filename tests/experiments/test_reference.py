@@ -6,7 +6,7 @@ import pytest
 
 from alcl.experiments import multiverse, reference
 from alcl.experiments.multiverse import FEW, SEEDS, Condition
-from alcl.experiments.specification import CONDITION, observations
+from alcl.experiments.specification import CONDITION
 
 HERE = Condition("mnist", "clipped", "high")
 KEY = (HERE.sensor, HERE.level, HERE.dataset)
@@ -34,7 +34,7 @@ def row(table, **where):
 
 @pytest.fixture(scope="module")
 def nothing():
-    return reference.reference_frame(observations([], reference.conditions()))
+    return reference.reference_frame(reference.observe([]))
 
 
 def test_gcl_is_the_oracle_of_the_measure():
@@ -67,7 +67,7 @@ def test_differences_are_paired_and_adjusted_for_all_conditions():
     values = {"alcl": lambda s: 0.5 + spread[s], "mse": lambda s: 0.4 + 2 * spread[s], "l1": lambda s: 0.6}
     frame = reference.reference_frame(observed(values, missing={("l1", 0)}))
     table = reference.compare(frame)
-    assert len(table) == 24 * len(reference.RIVALS) * len(reference.MEASURES)
+    assert len(table) == 24 * (len(reference.RIVALS) + len(reference.NO_LOSS)) * len(reference.MEASURES)
     found = row(table, sensor="clipped", level="high", dataset="mnist", rival="mse", measure="restored")
     assert found["difference"] == pytest.approx(9.55)
     assert (found["low"], found["high"]) == pytest.approx((9.2, 9.9))  # second smallest and largest of ten
@@ -91,10 +91,30 @@ def test_of_no_records_everything_is_missing_and_named(nothing):
     table = reference.coverage(nothing)
     assert len(table) == len(reference.conditions()) == 24
     assert (table["methods_done"] == 0).all()
-    assert (table["methods"] == len(reference.RIVALS) + 1).all()
+    # ALCL and its rivals; with clamped targets MSE stands beside the unclipped sensor at high alone
+    clamped = (table["sensor"] == "unclipped") & (table["level"] == "high")
+    assert (table["methods"] == len(reference.RIVALS) + clamped).all()
     assert set(table["first_missing"]) == {"alcl: 0 of 10 seeds"}
     assert reference.medians(nothing).empty
     assert reference.compare(nothing)["difference"].isna().all()
+
+
+def test_clamped_targets_are_a_rival_where_nothing_is_clipped():
+    here = Condition("mnist", "clamped", "high")
+    record = {
+        "digest": here.run("mse", 0).digest,
+        "config": {"dataset": "mnist"},
+        "metrics": dict.fromkeys(("accuracy", "knn", "mlp", "finetuned", "restored", "psnr", "ssim"), 0.7),
+    }
+    frame = reference.reference_frame(reference.observe([record]))
+    found = frame[frame["method"] == "mse_clamped"]
+    assert set(found["sensor"]) == {"unclipped"}
+    assert set(found["level"]) == {"high"}
+    there = found[found["missing"] == ""]
+    assert there[["dataset", "seed", "measure", "value"]].to_numpy().tolist() == [
+        ["mnist", 0, measure, 0.7] for measure in there["measure"]
+    ]
+    assert set(there["measure"]) == set(reference.MEASURES)
 
 
 def test_coverage_says_what_is_missing_first():
