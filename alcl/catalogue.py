@@ -67,7 +67,18 @@ class OwnLoss:
 OWN: dict[str, OwnLoss] = {}
 _followers: list[Callable[[OwnLoss], None]] = []
 #: Names that mean something else where methods are chosen; those that begin with "alcl" are also this package's.
-_RESERVED = ("all", "clean", "gcl_kept", "gcl_public", "known_noise", "noisy_images", "other", "pca", "untrained")
+_RESERVED = (
+    "all",
+    "clean",
+    "gcl_kept",
+    "gcl_public",
+    "known_noise",
+    "known_noise_wide",
+    "noisy_images",
+    "other",
+    "pca",
+)
+_RESERVED += ("untrained",)
 
 
 def register_loss(

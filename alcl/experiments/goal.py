@@ -35,6 +35,8 @@ __all__ = ["BOUNDS", "LEVELS", "MEASURES", "against_oracle", "beside", "compare"
 LEVELS = ("high", "extreme")
 #: Measure -> the factor to its usual unit: dB, SSIM, points.
 MEASURES = {"psnr": 1.0, "ssim": 1.0, "restored": 100.0}
+#: The noise's own likelihood, from scratch and from a wide start.
+CEILINGS = ("known_noise", "known_noise_wide")
 #: Rival -> {measure: the least median difference}; a difference from L1 must be above it.
 BOUNDS: dict[str, dict[str, float]] = {
     "gcl": dict.fromkeys(MEASURES, 0.0),
@@ -57,7 +59,7 @@ def observed(
     """`specification.observations` of the goal's conditions; the sensor's losses and the ceiling are methods of it too.
 
     records: of the multiverse's stores. chosen: of `sensor_runs.choice`; None while development is not recorded, and
-    the sensor's losses are then missing. worth: records of `worth_runs`, for methods "known_noise" and, at extreme,
+    the sensor's losses are then missing. worth: records of `worth_runs`, for methods of `CEILINGS` and, at extreme,
     "gcl:oracle_ssim".
     """
     records = list(records)
@@ -65,7 +67,7 @@ def observed(
     rows = []
     for condition in conditions():
         key = (condition.sensor, condition.level, condition.dataset)
-        runs = [("known_noise", seed, condition.run("known_noise", seed).digest) for seed in FEW]
+        runs = [(method, seed, condition.run(method, seed).digest) for method in CEILINGS for seed in FEW]
         if condition.level == "extreme":
             runs += [("gcl:oracle_ssim", seed, digest) for seed, digest in _by_ssim(records, condition).items()]
         for method, sensors in sensor_runs.SENSORS.items():
@@ -130,7 +132,7 @@ def against_oracle(frame: pd.DataFrame) -> pd.DataFrame:
 
 def beside(frame: pd.DataFrame) -> pd.DataFrame:
     """`compare` of the sensor's losses and ALCL with the other rules for GCL, and with the ceiling (on its seeds)."""
-    rivals = [*(f"gcl:{rule}" for rule in REFERENCE), "known_noise"]
+    rivals = [*(f"gcl:{rule}" for rule in REFERENCE), *CEILINGS]
     return compare(frame, {**sensor_runs.SENSORS, "alcl": HEADLINE_SENSORS}, rivals)
 
 

@@ -7,6 +7,11 @@ A target is y = sensor(x', + scale t_dof), x' being the pixel x or, with probabi
 
 and at a limit of the sensor, densities become the probabilities of what lies beyond it. The second part does not depend
 on m: it is a contamination of known fraction and known density, and `ContaminatedALCLoss` guesses at both.
+
+A ceiling it is only where training finds its optimum, and from scratch it does not: the noise is narrow beside the
+first residuals, most clipped targets of a dark image are exactly zero, and the network ends at black images. So `start`
+lets the density begin wide and narrow down to the noise's own; what decides that it helped is the loss on training
+targets, which falls lower.
 """
 
 from __future__ import annotations
@@ -36,6 +41,8 @@ class KnownNoiseLoss(nn.Module):
     Args:
         level: of `alcl.experiments.levels`, mixed noise with impulses and Student-t noise.
         sensor: of `LIMITS`.
+        start: None, or the scale of q(y - m) as training begins, > 0; it goes to the noise's own geometrically,
+            and is there after the share `until` of all steps, in (0, 1]. Training calls `advance`.
 
     Raises:
         ValueError: naming the argument and its legal values.
@@ -44,16 +51,26 @@ class KnownNoiseLoss(nn.Module):
         tensor(0.3960)
     """
 
-    def __init__(self, level: str, sensor: str = "unclipped"):
+    def __init__(self, level: str, sensor: str = "unclipped", start: float | None = None, until: float = 0.5):
         super().__init__()
         mixed = get_level(level)
         whole = isinstance(mixed, MixedNoise) and 0 < mixed.impulse < 1 and mixed.scale > 0 and mixed.dof < math.inf
         if not whole:
             raise ValueError(f"level must be mixed noise with impulses and Student-t noise; got {level!r}: {mixed}")
         one_of("sensor", sensor, LIMITS)
+        for name, value, top in (("start", 1.0 if start is None else start, math.inf), ("until", until, 1.0)):
+            if not (0 < value <= top and math.isfinite(value)):
+                raise ValueError(
+                    f"{name} must be positive{' and at most 1' if top == 1 else ' and finite'}; got {value!r}"
+                )
         self.noise, self.lower, self.upper = mixed, *LIMITS[sensor]
-        # Student-t is a generalized t: alpha, beta, kappa
-        self.density = (2.0, mixed.scale * math.sqrt(mixed.dof), (mixed.dof + 1) / 2)
+        self.start, self.until = start, until
+        self.scale = mixed.scale if start is None else start  # of q(y - m), now
+
+    def advance(self, t: float) -> None:
+        """Set the scale of q(y - m) for the share t of training, in [0, 1]."""
+        if self.start is not None:
+            self.scale = self.noise.scale * (self.start / self.noise.scale) ** max(0.0, 1 - t / self.until)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """The mean over all elements; input and target of one shape."""
@@ -62,31 +79,38 @@ class KnownNoiseLoss(nn.Module):
     def log_prob(self, input: Tensor, target: Tensor) -> Tensor:
         """log p(target | input), elementwise: of the density between the limits, of the probability at them."""
         log_impulse = math.log(self.noise.impulse / 2)
-        impulses = [self._log_part(torch.full_like(target, pixel), target) + log_impulse for pixel in (0.0, 1.0)]
-        other = torch.logaddexp(*impulses)
-        core = self._log_part(input, target) + math.log1p(-self.noise.impulse)
-        return torch.logaddexp(core, other)
+        own = self.noise.scale
+        impulses = [self._log_part(torch.full_like(target, pixel), target, own) + log_impulse for pixel in (0.0, 1.0)]
+        return torch.logaddexp(self._log_core(input, target), torch.logaddexp(*impulses))
 
     def posterior(self, input: Tensor, target: Tensor) -> Tensor:
         """P(impulse | target, input), elementwise."""
-        core = self._log_part(input, target) + math.log1p(-self.noise.impulse)
-        return -torch.expm1(core - self.log_prob(input, target))
+        return -torch.expm1(self._log_core(input, target) - self.log_prob(input, target))
 
-    def _log_part(self, pixel: Tensor, target: Tensor) -> Tensor:
+    def _log_core(self, input: Tensor, target: Tensor) -> Tensor:
+        return self._log_part(input, target, self.scale) + math.log1p(-self.noise.impulse)
+
+    def _log_part(self, pixel: Tensor, target: Tensor, scale: float) -> Tensor:
         """log of q(target - pixel), or of the probability beyond the limit at which the target is."""
         below, above = target <= self.lower, target >= self.upper
         zero = beyond = torch.zeros_like(pixel)
         if math.isfinite(self.lower):
             wrong = torch.where(below, pixel - self.lower, torch.where(above, self.upper - pixel, 0.0))
-            beyond = self._log_survival(wrong)
+            beyond = self._log_survival(wrong, scale)
         residual = torch.where(below | above, 0.0, target - pixel)
-        return torch.where(below | above, beyond, -alcl_loss(residual, zero, *self.density, reduction="none"))
+        density = alcl_loss(residual, zero, *self._generalized_t(scale), reduction="none")
+        return torch.where(below | above, beyond, -density)
 
-    def _log_survival(self, x: Tensor) -> Tensor:
+    def _generalized_t(self, scale: float) -> tuple[float, float, float]:
+        """alpha, beta and kappa of the Student-t."""
+        return 2.0, scale * math.sqrt(self.noise.dof), (self.noise.dof + 1) / 2
+
+    def _log_survival(self, x: Tensor, scale: float) -> Tensor:
         if self.noise.dof == 1:  # high and extreme, and much the cheapest
-            return (torch.atan2(torch.full_like(x, self.noise.scale), x) / math.pi).log()
-        alpha, beta, kappa = self.density
+            return (torch.atan2(torch.full_like(x, scale), x) / math.pi).log()
+        alpha, beta, kappa = self._generalized_t(scale)
         return log_survival(x, *(torch.tensor(value, dtype=x.dtype) for value in (alpha, beta, kappa - 1 / alpha)))
 
     def extra_repr(self) -> str:
-        return f"{self.noise}, limits=({self.lower:g}, {self.upper:g})"
+        wide = "" if self.start is None else f", start={self.start:g}, until={self.until:g}"
+        return f"{self.noise}, limits=({self.lower:g}, {self.upper:g}){wide}"

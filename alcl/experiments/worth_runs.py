@@ -6,6 +6,8 @@ Parts
     ceiling   `known_noise`, the likelihood of the noise itself, at high and extreme, in the four sets and the two
               headline sensors: what a loss could win at most by knowing more. (Clean targets, the other reference, also
               spare the network the noise it fits.) Five seeds, those of the multiverse.
+    wide      the same from a wide start (`known_noise_wide`). Declared when 31 runs of `ceiling` had been seen: from
+              scratch, that likelihood ends at black images on mnist.
     ssim      GCL at its oracle by SSIM at extreme noise, which the multiverse does not have there and the goal of
               `alcl.experiments.goal` compares with. Ten seeds.
     start     mnist, high, clipped: every scale that is given at the start, learned or not, times 10^-3 to 10^3, and as
@@ -17,7 +19,7 @@ Parts
 
 The sensor's losses have the settings of `sensor_runs.choice`.
 
-    python -m alcl.experiments worth --parts ceiling ssim start drift
+    python -m alcl.experiments worth --parts ceiling wide ssim start drift
 """
 
 from __future__ import annotations
@@ -54,10 +56,10 @@ DRIFTS = ("drift_up", "drift_down")
 TUNED_AT = ("low", "between", "extreme")
 
 
-def ceiling() -> Named:
+def ceiling(method: str = "known_noise") -> Named:
     """The noise's own likelihood."""
     return [
-        ("known_noise", Condition(dataset, sensor, level).run("known_noise", seed))
+        (method, Condition(dataset, sensor, level).run(method, seed))
         for level in CEILING_LEVELS
         for dataset in SETS
         for sensor in HEADLINE_SENSORS
@@ -148,6 +150,7 @@ def _chosen(folder: str | Path) -> Mapping[str, Any]:
 #: Part -> its runs, by what is recorded in a folder. Raises LookupError while what decides settings is not.
 PARTS: dict[str, Callable[[str | Path], Named]] = {
     "ceiling": lambda folder: ceiling(),
+    "wide": lambda folder: ceiling("known_noise_wide"),
     "ssim": lambda folder: ssim(_multiverse(folder, *SETS)),
     "start": lambda folder: start(_multiverse(folder, "mnist"), _chosen(folder)),
     "drift": lambda folder: drift(_multiverse(folder, "mnist"), _chosen(folder)),

@@ -104,6 +104,6 @@ def test_beside_compares_with_other_rules_and_the_ceiling(of_nothing):
     table = goal.beside(of_nothing)
     at_extreme = of_nothing[(of_nothing["level"] == "extreme") & (of_nothing["method"] == "gcl:oracle_ssim")]
     assert len(at_extreme) == 8 * len(SEEDS) * len(MEASURES)  # from records of their own
-    assert {"known_noise", "gcl:one", "gcl:noisy"} < set(table["rival"])
-    assert set(table.loc[table["rival"] == "known_noise", "seeds"]) == {5}
+    assert {*goal.CEILINGS, "gcl:one", "gcl:noisy"} < set(table["rival"])
+    assert set(table.loc[table["rival"].isin(goal.CEILINGS), "seeds"]) == {5}
     assert "alcl" in set(table["method"])

@@ -106,3 +106,35 @@ def test_posterior_is_bayes():
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         KnownNoiseLoss(*arguments)
+
+
+def test_a_wide_start_narrows_down_to_the_noise():
+    loss, own = KnownNoiseLoss("high", "clipped", start=10.0, until=0.5), KnownNoiseLoss("high", "clipped")
+    scales = []
+    for t in (0.0, 0.25, 0.5, 0.9):
+        loss.advance(t)
+        scales.append(loss.scale)
+    assert scales == pytest.approx([10.0, 1.0, 0.1, 0.1])
+    target = np.array([0.0, 0.3, 1.0])
+    assert np.array_equal(log_prob(loss, 0.4, target), log_prob(own, 0.4, target))
+    own.advance(0.0)
+    assert own.scale == 0.1
+
+
+def test_while_it_is_wide_all_probability_is_one():
+    loss = KnownNoiseLoss("high", "clipped", start=3.0)
+    inside, _ = integrate.quad(lambda y: np.exp(log_prob(loss, 0.4, y)), 0, 1, points=[0.4], epsabs=1e-10)
+    assert inside + np.exp(log_prob(loss, 0.4, [0.0, 1.0])).sum() == pytest.approx(1, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"start": 0.0}, "start must be positive and finite; got 0.0"),
+        ({"start": float("inf")}, "start must be positive and finite"),
+        ({"until": 0.0}, "until must be positive and at most 1; got 0.0"),
+    ],
+)
+def test_an_illegal_start_is_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        KnownNoiseLoss("high", "clipped", **options)

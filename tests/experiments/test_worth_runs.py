@@ -15,8 +15,8 @@ CHOSEN = {method: candidates[0] for method, candidates in sensor_runs.CANDIDATES
 
 
 def test_ceiling_covers_the_headline_at_high_and_extreme():
-    runs = [run for _, run in worth_runs.ceiling()]
-    assert len({run.digest for run in runs}) == len(runs) == 2 * 4 * 2 * 5
+    runs = [run for method in ("known_noise", "known_noise_wide") for _, run in worth_runs.ceiling(method)]
+    assert len({run.digest for run in runs}) == len(runs) == 2 * 2 * 4 * 2 * 5
     assert {run.measures for run in runs} == {"all"}
 
 
@@ -103,8 +103,14 @@ def test_a_start_that_cannot_be_is_named(fields, message):
 def test_a_run_takes_the_noise_from_its_level_and_sensor():
     config = method_run("known_noise", "digits", "high", sensor="clipped", epochs=1)
     assert run(config)["method"] == "known_noise"
-    with pytest.raises(ValueError, match="takes none"):
+    wide = method_run("known_noise_wide", "digits", "high", sensor="clipped", epochs=2)
+    record = run(wide)
+    assert record["method"] == "known_noise_wide"
+    assert reconstruction.train(wide)[1].scale == pytest.approx(0.1, rel=0.01)  # narrowed down
+    with pytest.raises(ValueError, match="options of known_noise must be one of start, until; got 'scale'"):
         Run("digits", "high", loss="known_noise", options={"scale": 1.0})
+    with pytest.raises(ValueError, match="until must be positive and at most 1; got 2"):
+        Run("digits", "high", loss="known_noise", options={"start": 1.0, "until": 2.0})
     with pytest.raises(ValueError, match="level must be mixed noise"):
         Run("digits", "none", loss="known_noise")
 
