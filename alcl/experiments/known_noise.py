@@ -9,7 +9,7 @@ and at a limit of the sensor, densities become the probabilities of what lies be
 on m: it is a contamination of known fraction and known density, and `ContaminatedALCLoss` guesses at both.
 
 A ceiling it is only where training finds its optimum, and from scratch it does not: the noise is narrow beside the
-first residuals, most clipped targets of a dark image are exactly zero, and the network ends at black images. So `start`
+first residuals, and on MNIST the network's outputs saturate at one, mostly black, image for every input. So `start`
 lets the density begin wide and narrow down to the noise's own; what decides that it helped is the loss on training
 targets, which falls lower.
 """

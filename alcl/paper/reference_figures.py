@@ -98,7 +98,7 @@ def _how_far(table: pd.DataFrame) -> str:
     if not {"mse", "gcl", "alcl"} <= set(wide) or wide[["mse", "gcl", "alcl"]].dropna().empty:
         return "medians of what is run"
     mse, gcl = (max((wide[a] - wide[b]).max(), 0) for a, b in (("alcl", "mse"), ("gcl", "alcl")))
-    return f"in restored accuracy MSE is up to {mse:.0f} points behind ALCL, ALCL up to {gcl:.0f} behind tuned GCL"
+    return f"in restored accuracy MSE is up to {mse:.1f} points behind ALCL, ALCL up to {gcl:.1f} behind tuned GCL"
 
 
 def differences_figure(compared: pd.DataFrame) -> Figure:

@@ -49,7 +49,7 @@ def differences(gaps):
 def test_medians_are_lines_of_some_methods_and_points_of_the_others():
     figure = report.medians_figure(medians(mse=50.0, gcl=75.0, alcl=71.0, l1=60.0, noisy_images=20.0), "clipped")
     assert title(figure) == (
-        "Sensor clipped: in restored accuracy MSE is up to 21 points behind ALCL, ALCL up to 4 behind tuned GCL"
+        "Sensor clipped: in restored accuracy MSE is up to 21.0 points behind ALCL, ALCL up to 4.0 behind tuned GCL"
     )
     first = figure.axes[0]
     (alcl,) = [line for line in first.lines if line.get_label() == LABELS["alcl"]]
