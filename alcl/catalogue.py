@@ -67,18 +67,8 @@ class OwnLoss:
 OWN: dict[str, OwnLoss] = {}
 _followers: list[Callable[[OwnLoss], None]] = []
 #: Names that mean something else where methods are chosen; those that begin with "alcl" are also this package's.
-_RESERVED = (
-    "all",
-    "clean",
-    "gcl_kept",
-    "gcl_public",
-    "known_noise",
-    "known_noise_wide",
-    "noisy_images",
-    "other",
-    "pca",
-)
-_RESERVED += ("untrained",)
+_RESERVED = ("all", "clean", "gcl_kept", "gcl_public", "known_noise", "known_noise_wide", "other")
+_RESERVED += ("noisy_images", "pca", "untrained")  # no losses
 
 
 def register_loss(

@@ -58,11 +58,10 @@ class KnownNoiseLoss(nn.Module):
         if not whole:
             raise ValueError(f"level must be mixed noise with impulses and Student-t noise; got {level!r}: {mixed}")
         one_of("sensor", sensor, LIMITS)
-        for name, value, top in (("start", 1.0 if start is None else start, math.inf), ("until", until, 1.0)):
-            if not (0 < value <= top and math.isfinite(value)):
-                raise ValueError(
-                    f"{name} must be positive{' and at most 1' if top == 1 else ' and finite'}; got {value!r}"
-                )
+        if start is not None and not 0 < start < math.inf:
+            raise ValueError(f"start must be positive and finite; got {start!r}")
+        if not 0 < until <= 1:
+            raise ValueError(f"until must be positive and at most 1; got {until!r}")
         self.noise, self.lower, self.upper = mixed, *LIMITS[sensor]
         self.start, self.until = start, until
         self.scale = mixed.scale if start is None else start  # of q(y - m), now

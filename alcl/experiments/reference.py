@@ -36,8 +36,21 @@ from .multiverse import HEADLINE_SENSORS, SETS, Condition, declared, setting_of
 from .reconstruction import Run
 from .specification import CONDITION, observations
 
-__all__ = ["LEVELS", "MEASURES", "METHODS", "RIVALS", "compare", "conditions", "coverage", "longer", "medians"]
-__all__ += ["observe", "pairs", "reference_frame"]
+__all__ = [
+    "LEVELS",
+    "MEASURES",
+    "METHODS",
+    "NO_LOSS",
+    "RIVALS",
+    "compare",
+    "conditions",
+    "coverage",
+    "longer",
+    "medians",
+    "observe",
+    "pairs",
+    "reference_frame",
+]
 
 LEVELS = ("low", "high", "extreme")
 #: Measure -> the factor to its unit here: dB, hundredths, points.

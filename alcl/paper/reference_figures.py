@@ -14,7 +14,6 @@ from matplotlib.lines import Line2D
 from ..experiments.datasets import DATASETS
 from ..experiments.multiverse import HEADLINE_SENSORS, SETS
 from ..experiments.reference import LEVELS, MEASURES, NO_LOSS, RIVALS, conditions
-from .curve_figures import READING_NAMES
 from .figures import (
     COLORS,
     DATASET_MARKERS,
@@ -30,7 +29,6 @@ from .figures import (
 __all__ = [
     "MEASURE_NAMES",
     "NAMES",
-    "READING_NAMES",
     "differences_figure",
     "headline_figure",
     "in_short",
