@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import gc
 import itertools
 import json
 import math
@@ -219,22 +218,19 @@ def epoch_call(make: Callable[[], nn.Module], network: Mapping[str, Any], exampl
     return call
 
 
-def peak_megabytes(call: Callable[[], Any]) -> float | None:
-    """Memory that `call` takes beyond what is in use before it (Linux; None elsewhere)."""
+def peak_megabytes(call: Callable[[], Any]) -> float:
+    """Most memory, in MiB, that tensors made during a second `call` take at once, by torch's own account of them.
 
-    def status(entry: str) -> float:
-        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(entry))
-        return int(line.split()[1]) / 1024
-
-    try:
+    Not the process's resident memory: what a system takes back or an allocator keeps would be counted with it.
+    """
+    call()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         call()
-        gc.collect()
-        Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
-        before = status("VmRSS")
-        call()
-        return max(0.0, status("VmHWM") - before)
-    except OSError:
-        return None
+    with tempfile.TemporaryDirectory() as folder:
+        profile.export_chrome_trace(str(Path(folder) / "trace.json"))
+        events = json.loads((Path(folder) / "trace.json").read_text())["traceEvents"]
+    events = sorted((e for e in events if e["name"] == "[memory]"), key=lambda event: event["ts"])
+    return max(itertools.accumulate((e["args"]["Bytes"] for e in events), initial=0)) / 2**20
 
 
 def sweep_seconds(runs: int, epochs: int) -> dict[int, float]:
@@ -321,8 +317,7 @@ def run(quick: bool = False, progress: Callable[[str], None] = print) -> dict[st
         shape = shapes[-1]
         buffer = torch.Size(shape).numel() * 4 / 2**20
         memory = {name: peak_megabytes(loss_call(make(), shape)) for name, make in PEERS.items()}
-        if all(value is not None for value in memory.values()):
-            add("memory", memory, unit="MiB", shape=list(shape), residual_MiB=buffer)
+        add("memory", memory, unit="MiB", shape=list(shape), residual_MiB=buffer)
         runs, length = (2, 1) if quick else (12, 20)
         sweeps = sweep_seconds(runs, length)
         add("sweep", {f"{jobs} process{'es' * (jobs > 1)}": runs / s for jobs, s in sweeps.items()}, unit="runs/s")
