@@ -272,17 +272,17 @@ def answer(specs: Specifications, tests: pd.DataFrame | None = None) -> str:
 
     >>> from alcl.experiments.specification import observations, specifications
     >>> print(answer(specifications(observations([]))).partition(". ")[0])
-    None of the 6240 declared specifications has all its runs yet
+    None of the 6,240 declared specifications has all its runs yet
     """
     table = specs.table[specs.table["reading"].isin(READINGS)]
     done = table[table["complete"]]
     tests = joint_tests(specs) if tests is None else tests
     if len(done):
-        which = "all" if len(done) == len(table) else f"the {len(done)} complete ones of"
+        which = "all" if len(done) == len(table) else f"the {len(done):,} complete ones of"
         parts = filter(None, (_against(tests, rival) for rival in ("mse", "gcl")))
-        first = f"Of {which} {len(table)} declared specifications, ALCL's estimate is above {' and '.join(parts)}"
+        first = f"Of {which} {len(table):,} declared specifications, ALCL's estimate is above {' and '.join(parts)}"
     else:
-        first = f"None of the {len(table)} declared specifications has all its runs yet"
+        first = f"None of the {len(table):,} declared specifications has all its runs yet"
     found = both_numbers(specs.table)
     counts = found["answer"].value_counts()
     yes, no = (int(counts.get(name, 0)) for name in ("yes", "no"))
@@ -292,12 +292,12 @@ def answer(specs: Specifications, tests: pd.DataFrame | None = None) -> str:
         readings = ", ".join(found.loc[found["answer"] == "yes", "reading"].unique())
         second = (
             f"{numbers} lie inside the joint intervals, above zero and with PSNR ahead as well, under {yes} of the "
-            f"{yes + no} choices that are decided{f' ({readings})' if yes else ''}"
+            f"{yes + no:,} choices that are decided{f' ({readings})' if yes else ''}"
         )
     else:
         second = f"Whether {numbers} recur is not decided yet under any choice"
     more, colon = (" more", "; ") if yes + no else ("", ": ")
-    rest = [f"{counts[name]}{more} {text}" for name, text in _REST.items() if name in counts]
+    rest = [f"{counts[name]:,}{more} {text}" for name, text in _REST.items() if name in counts]
     return f"{first}. {second}{colon if rest else ''}{', '.join(rest)}."
 
 

@@ -174,15 +174,15 @@ def test_sentences_are_right_with_any_set_of_runs(worlds):
     texts = {name: answer(specs) for name, (_, specs) in worlds.items()}
     declared, choices = 2 * 4 * 10 * (21 + 17), {"clipped": 2 * 10 * 21, "clean": 2 * 10 * 17}
     assert texts["none"].startswith(
-        f"None of the {declared} declared specifications has all its runs yet. Whether +4.75"
+        f"None of the {declared:,} declared specifications has all its runs yet. Whether +4.75"
     )
     waiting = f"{choices['clipped']} wait for runs, {choices['clean']} have too few seeds"
     assert f"not decided yet under any choice: {waiting}" in texts["none"]
     assert texts["half"].startswith(
-        f"Of the {declared // 4} complete ones of {declared} declared specifications, ALCL's"
+        f"Of the {declared // 4:,} complete ones of {declared:,} declared specifications, ALCL's"
     )
     assert texts["all"].startswith(
-        f"Of all {declared} declared specifications, ALCL's estimate is above that of MSE in 1"
+        f"Of all {declared:,} declared specifications, ALCL's estimate is above that of MSE in 1"
     )
     assert "MSE in 100 %" in texts["all"]
     assert "joint p = 0.002" in texts["all"]  # the least that ten seeds can give: 2 of 1,024
@@ -242,7 +242,7 @@ def test_a_sentence_from_a_folder(tmp_path):
     run = multiverse.Condition("mnist", "clipped", "high").run("alcl", 0)
     record = {"digest": run.digest, "config": run.config(), "metrics": {}}
     multiverse.multiverse_store(tmp_path, "mnist").append(record)
-    assert curve.answer_from(tmp_path).startswith("None of the 6240")
+    assert curve.answer_from(tmp_path).startswith("None of the 6,240")
 
 
 def test_without_a_seed_in_common_a_row_is_not_on_the_curve():
