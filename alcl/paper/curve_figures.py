@@ -97,10 +97,10 @@ def draw_curve(specs: Specifications) -> Figure:
     _dashboard(below, table)
     number, declared = len(table), int(specs.table["reading"].isin(READINGS).sum())
     below.set_xlim(-0.01 * number - 0.5, 1.01 * number - 0.5 + (not number))
-    below.set_xlabel(f"complete specifications, by gain ({number} of {declared})")
+    below.set_xlabel(f"complete specifications, by gain ({number:,} of {declared:,})")
     ahead, behind = int((table["low"] > 0).sum()), int((table["high"] < 0).sum())
-    counts = f"ALCL is ahead in {ahead}, behind in {behind}, unresolved in {number - ahead - behind}"
-    which = f"all {number}" if number == declared else f"the {number} complete ones of {declared}"
+    counts = f"ALCL is ahead in {ahead:,}, behind in {behind:,}, unresolved in {number - ahead - behind:,}"
+    which = f"all {number:,}" if number == declared else f"the {number:,} complete ones of {declared:,}"
     headline(figure, f"Of {which} specifications, {counts}" if number else "No specification has all its runs yet")
     return figure
 
