@@ -66,7 +66,7 @@ def test_censored_value_is_scipys_students_t(dof, eps, atom):
     ).double()
     criterion.fixed_kappa.fill_(kappa)
     input = torch.linspace(-2, 3, 11, dtype=F64)
-    t, share = stats.t(dof, scale=float(criterion.beta) / math.sqrt(dof)), float(criterion.eps)
+    t, share = stats.t(dof, scale=criterion.beta.item() / math.sqrt(dof)), criterion.eps.item()
     lower, upper = t.cdf(-1 - input.numpy()), t.sf(2 - input.numpy())
     inside = t.pdf(0.3 - input.numpy())
     for target, core, other in ((-1.0, lower, atom), (2.0, upper, atom), (0.3, inside, (1 - 2 * atom) / 3)):

@@ -97,8 +97,8 @@ def test_fits_are_drawn_over_the_histogram_of_their_level():
 
 
 def test_a_drift_is_its_median_in_its_band():
-    times, path = np.array([0.0, 1.0]), np.array([[1.0, 2.0, 3.0], [-3.0, -1.0, 0.0]])
+    times, path = np.array([0.0, 1.0]), np.array([[10.0, 20.0, 30.0], [-30.0, -10.0, 0.0]])
     (ax,) = noise_figures.drift_figure(times, path).axes
-    assert list(data(ax.lines[0])[1]) == [2.0, -1.0]
+    assert list(data(ax.lines[0])[1]) == [20.0, -10.0]
     band = ax.collections[0].get_paths()[0].vertices
-    assert (band[:, 1].min(), band[:, 1].max()) == (-3.0, 3.0)
+    assert (band[:, 1].min(), band[:, 1].max()) == (-30.0, 30.0)
