@@ -208,7 +208,7 @@ def test_verdicts_and_figures_take_any_set_of_runs(worlds, name):
     drawn = [curve_figures.draw_curve(specs), curve_figures.draw_effects(specs), curve_figures.draw_spread(variances)]
     titles = [figure.get_suptitle().replace("\n", " ") for figure in drawn]
     number = int(specs.on_curve().sum())
-    assert (f"{number} " in titles[0]) if number else titles[0] == "No specification has all its runs yet"
+    assert (f"{number:,} " in titles[0]) if number else titles[0] == "No specification has all its runs yet"
     top, below = drawn[0].axes
     assert sum(len(dots.get_offsets()) for dots in top.collections[1:]) == number
     # every specification has one mark in every group of the dashboard, but for rules: MSE has "no GCL"
