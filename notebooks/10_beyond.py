@@ -66,6 +66,7 @@ save = begin("10_beyond", ["records"])
 # %%
 folder = records_dir(records, [f"study_{name}" for name in studies.STUDIES])
 MEASURES = {"accuracy": (100, "accuracy, points"), "psnr": (1, "PSNR, dB")}  # factor, label
+UNITS = MEASURES | {"ssim": (100, "SSIM, hundredths"), "restored": (1, "restored, points")}
 frames = {name: studies.study_frame(name, folder) for name in studies.STUDIES}
 for name, study in studies.STUDIES.items():
     there = dict.fromkeys(frames[name]["dataset"]) if len(frames[name]) else {}
@@ -105,7 +106,7 @@ def method_label(name):
 
 def show(table, measure, rows, columns=("dataset", "level")):
     """Medians and differences side by side, one column per condition."""
-    factor, label = MEASURES[measure]
+    factor, label = UNITS[measure]
     text = table.assign(
         shown=[
             f"{factor * r.median:.2f}" + ("" if r.name_ == "alcl" else f"  ({factor * r.difference:+.2f})")
@@ -144,8 +145,8 @@ def dots(found, title, colors):
     """ALCL minus every method of a study, one panel per measure; colors: level -> (text in the legend, colour)."""
     rows = {n: method_label(n) for n in dict.fromkeys(found["psnr"]["name"]) if n not in ("alcl", "clean")}
     figure, axes = plt.subplots(1, 2, figsize=(7.0, 1.5 + 0.34 * len(rows)), sharey=True)
-    for ax, (measure, (factor, label)) in zip(axes, MEASURES.items(), strict=True):
-        table = found[measure]
+    for ax, (measure, table) in zip(axes, found.items(), strict=True):
+        factor, label = UNITS[measure]
         sure = (table["low"] > 0) | (table["high"] < 0)
         table = table.assign(difference=factor * table["difference"], sure=sure)
         look = {level: color for level, (_, color) in colors.items()}
@@ -171,16 +172,16 @@ if len(frames["drift"]):
     drift = report("drift")
 
 # %%
+where = {"drift_up": "noise grows", "drift_down": "noise fades"}
+directions = {"drift_up": (where["drift_up"], LEVEL_COLORS["extreme"])}
+directions |= {"drift_down": (where["drift_down"], LEVEL_COLORS["low"])}
 if len(frames["drift"]):
-    where = {"drift_up": "noise grows", "drift_down": "noise fades"}
     gcl = drift["psnr"][drift["psnr"]["name"].str.startswith("gcl")]
     assert gcl.groupby("name")["low"].max().gt(0).all()  # each setting is behind ALCL somewhere, by its whole interval
     assert gcl.groupby("name")["high"].min().lt(0).all()  # and ahead somewhere
     lost = gcl["difference"].max()
     title = f"Under drift each setting of GCL loses somewhere, by up to {lost:.1f} dB, and wins elsewhere"
-    colors = {"drift_up": (where["drift_up"], LEVEL_COLORS["extreme"])}
-    colors |= {"drift_down": (where["drift_down"], LEVEL_COLORS["low"])}
-    figure = dots(drift, title, colors)
+    figure = dots(drift, title, directions)
     save(figure, "fig10a_drift", records={"study_drift": used("drift")})
 
 # %% [markdown]
@@ -224,62 +225,40 @@ if len(frames["drift"]):
 # %% [markdown]
 # **Where the sensor clips.** The same drift on mnist, every noisy pixel clipped to $[0, 1]$, judged as in
 # [notebook 06](06_benchmark.ipynb) by PSNR, SSIM and restored accuracy. Beside the methods above stand the losses that
-# know the sensor ([notebook 11](11_sensor.ipynb)), with the settings they have there, and GCL as tuned for all measures
-# at three levels. Declared in `alcl/experiments/worth_runs.py` before it was run. Medians of five seeds:
-
-# %% tags=["nbval-check-output"]
-MEANT = ["psnr", "ssim", "restored"]  # dB, hundredths, points
-own = records_dir(None, ["worth"])
-clipped = worth_runs.results("drift", own)
-clipped["ssim"] *= 100
-medians = clipped.pivot_table(index="name", columns="level", values=MEANT, aggfunc="median", sort=False)
-print(medians.round(2).to_string())
-assert np.isfinite(clipped[MEANT]).all(axis=None)
-
+# know what contaminates and clips ([notebook 11](11_sensor.ipynb)), with the settings they have there, and GCL as tuned
+# for all measures at three levels. Declared in `alcl/experiments/worth_runs.py`; five seeds.
 
 # %%
-def gaps(measure, method="alcl"):
-    """A method minus all under clipped drift, medians over pairs of one seed; sure where all five agree."""
-    tables = []
-    for level, part in clipped.groupby("level", sort=False):
-        values = part.pivot(index="seed", columns="name", values=measure)
-        pairs = values.rsub(values[method], axis=0)
-        sure = (pairs > 0).all() | (pairs < 0).all()
-        tables.append(pd.DataFrame({"difference": pairs.median(), "sure": sure, "level": level, "dataset": "mnist"}))
-    return pd.concat(tables).reset_index()
+own = records_dir(None, ["worth"])
+part_of = {"records": {"worth": worth_runs.worth_store(own).read()}}
+clipped = worth_runs.results("drift", own).assign(dataset="mnist")
+assert np.isfinite(clipped[["psnr", "ssim", "restored"]]).all(axis=None)
+behind_sensor = {measure: studies.compare(clipped, measure) for measure in ("psnr", "ssim", "restored")}
+for measure, table in behind_sensor.items():
+    save(table, f"table10_clipped_drift_{measure}", **part_of, parameters={"measure": measure})
+    show(table, measure, dict.fromkeys(table["name"]))
 
-
-# %% tags=["hide-input"]
-names = {name: method_label(name) for name in dict.fromkeys(clipped["name"]) if name != "alcl"}
-looks = {"drift_up": LEVEL_COLORS["extreme"], "drift_down": LEVEL_COLORS["low"]}
-figure, axes = plt.subplots(1, 2, figsize=(7.0, 5.2), sharey=True)
-for ax, (measure, label) in zip(axes, {"psnr": "PSNR, dB", "restored": "points restored"}.items(), strict=True):
-    figures.difference_dots(ax, gaps(measure), names, looks, by="level", label=label)
-kinds = {"noise grows": looks["drift_up"], "noise fades": looks["drift_down"]}
-figures.condition_legend(figure, ["mnist"], kinds, "seeds disagree")
-lead = gaps("restored").set_index(["level", "name"])["difference"]["drift_up"]
-figures.headline(
-    figure,
+# %%
+lead = behind_sensor["restored"].set_index(["level", "name"])["difference"]["drift_up"]
+title = (
     f"Clipped, and growing noise: ALCL is {lead['gcl, tuned at low']:.1f} points ahead of GCL as tuned at low, "
-    f"{-lead['censored_alcl']:.1f} behind the loss that knows the sensor",
+    f"{-lead['censored_alcl']:.1f} behind censored ALCL"
 )
-save(figure, "fig10h_clipped_drift", records={"worth": worth_runs.worth_store(own).read()})
-
+figure = dots({measure: behind_sensor[measure] for measure in ("psnr", "restored")}, title, directions)
+save(figure, "fig10h_clipped_drift", **part_of)
 
 # %% [markdown]
-# Where noise grows, the loss that knows the sensor is ahead of every other in PSNR, at every seed. Where it fades, the
-# last epochs are nearly clean, and what survives noise only costs: Tobit and GCL as tuned at low lead in PSNR, GCL as
-# tuned at low and MSE in restored accuracy. Of GCL's settings the one for the middle level has the mildest worst case,
-# and L1 a milder one than that.
+# Where noise grows, censored ALCL is ahead of every other loss in PSNR, at every seed. Where it fades, Tobit and GCL as
+# tuned at low lead in PSNR, MSE and GCL as tuned at low in restored accuracy. Of GCL's settings the one for the level
+# between moderate and high has the mildest worst case beside ALCL in PSNR, and L1 a milder one than that.
 
 # %%
-sensor = gaps("psnr", "censored_alcl")
-others = sensor[(sensor["level"] == "drift_up") & (sensor["name"] != "censored_alcl")]
-assert ((others["difference"] > 0) & others["sure"]).all()
-fading = medians.xs("drift_down", axis=1, level="level")
+censored = studies.compare(clipped, "psnr", reference="censored_alcl")
+assert (censored.query("level == 'drift_up' and name != 'censored_alcl'")["low"] > 0).all()
+fading = clipped[clipped["level"] == "drift_down"].groupby("name")[["psnr", "restored"]].median()
 assert set(fading["psnr"].nlargest(2).index) == {"tobit", "gcl, tuned at low"}
 assert set(fading["restored"].nlargest(2).index) == {"mse", "gcl, tuned at low"}
-worst = gaps("psnr").groupby("name")["difference"].max()  # how far behind ALCL, where it is furthest behind
+worst = behind_sensor["psnr"].groupby("name")["difference"].max()  # how far behind ALCL, where it is furthest behind
 assert worst[worst.index.str.startswith("gcl")].idxmin() == "gcl, tuned at between"
 assert worst["l1"] < worst["gcl, tuned at between"]
 

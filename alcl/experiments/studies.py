@@ -227,14 +227,16 @@ def compare(
 ) -> pd.DataFrame:
     """`reference` against every run name of a study table, paired by seed, within the conditions that `by` makes.
 
-    GCL that was tuned by another measure than this one is left out, and ", by <measure>" is dropped from its name.
+    frame: as of `study_frame`. measure: its accuracy or psnr, or ssim or restored where it has them. GCL that was tuned
+    by another measure than this one is left out, and ", by <measure>" is dropped from its name.
 
     Columns: those of `by`, name, method, seeds (pairs), median (of the name's own values), difference (median of
     reference minus name over pairs: above 0 the reference is ahead), low, high (its 95 % bootstrap interval).
     """
-    if measure not in MEASURES:
-        raise ValueError(f"measure must be one of {', '.join(MEASURES)}; got {measure!r}")
-    other = [f", by {name}" for name in MEASURES if name != measure]
+    legal = [name for name in (*MEASURES, "ssim", "restored") if name in frame]
+    if measure not in legal:
+        raise ValueError(f"measure must be one of {', '.join(legal)}; got {measure!r}")
+    other = [f", by {name}" for name in legal if name != measure]
     frame = frame[~frame["name"].str.endswith(tuple(other))]
     frame = frame.assign(name=frame["name"].str.removesuffix(f", by {measure}"))
     rows = []

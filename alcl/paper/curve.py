@@ -291,7 +291,7 @@ def answer(specs: Specifications, tests: pd.DataFrame | None = None) -> str:
     if yes + no:
         readings = ", ".join(found.loc[found["answer"] == "yes", "reading"].unique())
         second = (
-            f"{numbers} lie inside the joint intervals, above zero and with PSNR ahead as well, under {yes} of the "
+            f"{numbers} lie inside the joint intervals, above zero and with PSNR ahead as well, under {yes:,} of the "
             f"{yes + no:,} choices that are decided{f' ({readings})' if yes else ''}"
         )
     else:

@@ -147,6 +147,8 @@ def test_comparison_pairs_by_seed_and_takes_gcl_as_tuned_for_the_measure():
     assert psnr[["difference", "low", "high"]].tolist() == [-1.0, -1.0, inf]
     with pytest.raises(ValueError, match="measure must be one of accuracy, psnr; got 'ssim'"):
         studies.compare(frame, "ssim")
+    similar = studies.compare(frame.assign(ssim=frame["psnr"] / 100), "ssim").set_index("name")
+    assert similar.loc["mse", "difference"] == pytest.approx(-0.02)
 
 
 def test_comparison_calls_two_diverged_runs_equal():
