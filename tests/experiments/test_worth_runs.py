@@ -20,6 +20,17 @@ def test_ceiling_covers_the_headline_at_high_and_extreme():
     assert {run.measures for run in runs} == {"all"}
 
 
+def test_less_is_learned_with_both_sensors_where_alcl_is_farthest_behind():
+    named = worth_runs.learned()
+    assert len({run.digest for _, run in named}) == len(named) == 4 * 2 * 5
+    assert {(run.dataset, run.level) for _, run in named} == {("fashion_mnist", "extreme")}
+    assert {run.sensor for _, run in named} == {"clipped", "unclipped"}
+    learns = {name: dict(run.options)["learn"] for name, run in named}
+    assert learns["alcl_shape_frozen"] == ("beta",)
+    assert learns["alcl_scale_frozen"] == ("alpha",)
+    assert not learns["alcl_frozen"]
+
+
 def test_starts_cover_the_factors_and_share_noise_and_network():
     records = multiverse_store(Path(__file__).parents[2] / "paper_figures/records", "mnist").read()
     named = worth_runs.start(records, CHOSEN)
