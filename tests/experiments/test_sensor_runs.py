@@ -5,7 +5,8 @@ import pytest
 
 from alcl.catalogue import make_loss
 from alcl.experiments import multiverse, protocol, reconstruction, sensor_runs
-from alcl.experiments.sensor_runs import CANDIDATES, SENSORS, choice, development_runs, evaluation_runs
+from alcl.experiments.multiverse import Condition
+from alcl.experiments.sensor_runs import CANDIDATES, SECOND, SENSORS, choice, development_runs, evaluation_runs
 
 
 def records(score):
@@ -34,6 +35,26 @@ def test_development_has_no_image_of_an_evaluation():
     assert not {run.seed for run in runs} & set(multiverse.SEEDS)
     conditions = {(run.dataset, run.level) for d in multiverse.SETS for run in evaluation_runs(choice_of_first(), d)}
     assert not conditions & set(protocol.DEVELOPMENT_CONDITIONS)
+
+
+def test_the_second_round_is_at_the_goals_levels_in_sets_of_no_evaluation():
+    runs = development_runs(SECOND)
+    digests = {run.digest for run in runs}
+    assert len(runs) == len(digests)
+    assert {run.evaluate_on for run in runs} == {"validation"}
+    assert {run.level for run in runs} == {"high", "extreme"}
+    assert not {run.dataset for run in runs} & set(multiverse.SETS)
+    assert not {run.seed for run in runs} & set(multiverse.SEEDS)
+    before = len(digests & {run.digest for run in development_runs()})
+    assert f"{len(runs)} runs, {before} of them the first's" in sensor_runs.__doc__
+    for method, candidates in SECOND.candidates.items():
+        assert set(map(str, CANDIDATES.get(method, ()))) <= set(map(str, candidates))
+    held, capped, learned = (
+        sensor_runs.sensor_run("alcl", o, "mnist", "high", "clipped", 0) for o in SECOND.candidates["alcl"]
+    )
+    assert held.digest == Condition("mnist", "clipped", "high").run("alcl_shape_frozen", 0).digest
+    assert capped.digest == Condition("mnist", "clipped", "high").run("alcl_cap2", 0).digest
+    assert learned.digest == Condition("mnist", "clipped", "high").run("alcl", 0).digest
 
 
 def choice_of_first():
