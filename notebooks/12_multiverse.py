@@ -247,7 +247,7 @@ counted.rename(index=READING_NAMES)
 
 # %%
 try:
-    chosen = sensor_runs.choice(RecordStore(folder / sensor_runs.STORE).read())
+    chosen = sensor_runs.settings(RecordStore(folder / sensor_runs.STORE).read())
     print(*(f"{method}: {dict(options)}" for method, options in chosen.items()), sep="\n")
 except LookupError as error:
     chosen = None

@@ -9,7 +9,8 @@ by PSNR, SSIM and restored accuracy, over ten seeds, paired by seed:
 
 The interval is exact for a median (`analysis.median_interval`). "met" and "missed" go by the median; they are *sure*
 where the whole interval lies on the same side of the bound. A condition that lacks a run of either side has no verdict.
-The other rules for GCL, and the noise's own likelihood as the ceiling, stand beside them without a verdict.
+The other rules for GCL, and the noise's own likelihood as the ceiling, stand beside them without a verdict. A setting
+of the second round of development (`sensor_runs.AGAIN`) has verdicts of its own.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def observed(
 ) -> pd.DataFrame:
     """`specification.observations` of the goal's conditions; the sensor's losses and the ceiling are methods of it too.
 
-    records: of the multiverse's stores. chosen: of `sensor_runs.choice`; None while development is not recorded, and
+    records: of the multiverse's stores. chosen: of `sensor_runs.settings`; None while development is not recorded, and
     the sensor's losses are then missing. worth: records of `worth_runs`, for methods of `CEILINGS` and, at extreme,
     "gcl:oracle_ssim".
     """
@@ -70,8 +71,8 @@ def observed(
         runs = [(method, seed, condition.run(method, seed).digest) for method in CEILINGS for seed in FEW]
         if condition.level == "extreme":
             runs += [("gcl:oracle_ssim", seed, digest) for seed, digest in _by_ssim(records, condition).items()]
-        for method, sensors in sensor_runs.SENSORS.items():
-            for seed in SEEDS if condition.sensor in sensors else ():
+        for method in sensor_runs.SENSORS if chosen is None else chosen:
+            for seed in SEEDS if condition.sensor in sensor_runs.sensors_of(method) else ():
                 digest = "" if chosen is None else _digest(method, chosen[method], condition, seed)
                 runs.append((method, seed, digest))
         for method, seed, digest in runs:
@@ -119,7 +120,7 @@ def compare(frame: pd.DataFrame, methods: Mapping[str, Sequence[str]], rivals: I
 def goal(frame: pd.DataFrame) -> pd.DataFrame:
     """`compare` of the sensor's losses with the rivals of `BOUNDS`, in the measures that the goal speaks of; and their
     verdict: "met", "surely met", "missed", "surely missed" or "not yet measured"."""
-    table = compare(frame, sensor_runs.SENSORS, BOUNDS)
+    table = compare(frame, _sensors(frame), BOUNDS)
     asked = [measure in BOUNDS[rival] for rival, measure in zip(table["rival"], table["measure"], strict=True)]
     table = table[asked].reset_index(drop=True)
     return table.assign(verdict=[_verdict(row) for row in table.itertuples()])
@@ -127,13 +128,19 @@ def goal(frame: pd.DataFrame) -> pd.DataFrame:
 
 def against_oracle(frame: pd.DataFrame) -> pd.DataFrame:
     """`compare` of the sensor's losses, ALCL and L1 with GCL tuned for the measure by its oracle."""
-    return compare(frame, {**sensor_runs.SENSORS, "alcl": HEADLINE_SENSORS, "l1": HEADLINE_SENSORS}, ["gcl"])
+    return compare(frame, {**_sensors(frame), "alcl": HEADLINE_SENSORS, "l1": HEADLINE_SENSORS}, ["gcl"])
 
 
 def beside(frame: pd.DataFrame) -> pd.DataFrame:
     """`compare` of the sensor's losses and ALCL with the other rules for GCL, and with the ceiling (on its seeds)."""
     rivals = [*(f"gcl:{rule}" for rule in REFERENCE), *CEILINGS]
-    return compare(frame, {**sensor_runs.SENSORS, "alcl": HEADLINE_SENSORS}, rivals)
+    return compare(frame, {**_sensors(frame), "alcl": HEADLINE_SENSORS}, rivals)
+
+
+def _sensors(frame: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """{method: sensors} of the sensor's losses: those of `frame` after those of the first round."""
+    again = [name for name in frame["method"].unique() if name.endswith(sensor_runs.AGAIN)]
+    return {method: sensor_runs.sensors_of(method) for method in (*sensor_runs.SENSORS, *again)}
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:

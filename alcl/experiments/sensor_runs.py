@@ -20,10 +20,11 @@ A second round of development was declared when the evaluation of the first had 
 development condition of the first has, the losses were behind tuned GCL, and ALCL with its shape held at 2 restored
 more than with it learned (`worth_runs.learned`, on test images of fashion_mnist: that is why there is a second round).
 Its conditions are the goal's two levels in the embedded sets. ALCL itself is among its methods, and a lighter tail of
-the core (kappa = 2) among its candidates, a flat fraction being there for the rest.
+the core (kappa = 2) among its candidates, a flat fraction being there for the rest. Where its choice is another, it is
+evaluated beside the first, its method's name ending in `AGAIN`.
 
     python -m alcl.experiments sensor --development           672 runs
-    python -m alcl.experiments sensor                         640 runs, two hours of one core or more
+    python -m alcl.experiments sensor                         640 runs, and those of the second round's choices
     python -m alcl.experiments sensor --development --second  768 runs, 192 of them the first's
 """
 
@@ -72,6 +73,8 @@ CANDIDATES: dict[str, tuple[Options, ...]] = {
     "tobit": ({"scale": 0.5},),
 }
 STORE = "sensor_development.jsonl"
+#: Ends a method's name where its setting is the second round's.
+AGAIN = "_again"
 
 
 @dataclass(frozen=True)
@@ -117,14 +120,19 @@ SECOND = Round(
 def sensor_run(method: str, options: Options, dataset: str, level: str, sensor: str, seed: int, **changes: Any) -> Run:
     """One run, with all measures; `changes` override fields of Run."""
     fields = {"sensor": sensor, "measures": "all", "seed": seed, **changes}
-    return Run(dataset, level, loss=method, options=tuple(options.items()), **fields)
+    return Run(dataset, level, loss=method.removesuffix(AGAIN), options=tuple(options.items()), **fields)
+
+
+def sensors_of(method: str) -> tuple[str, ...]:
+    """The sensors that a method is for."""
+    return SENSORS.get(method.removesuffix(AGAIN), HEADLINE_SENSORS)
 
 
 def candidate_runs(method: str, options: Options, development: Round = FIRST) -> list[Run]:
     """A candidate in every development condition and sensor of its method, judged on validation images."""
     return [
         sensor_run(method, options, dataset, level, sensor, seed, evaluate_on="validation")
-        for sensor in SENSORS.get(method, HEADLINE_SENSORS)
+        for sensor in sensors_of(method)
         for dataset, level in development.conditions
         for seed in DEVELOPMENT_SEEDS
     ]
@@ -163,6 +171,17 @@ def choice(records: Iterable[Mapping[str, Any]], development: Round = FIRST) -> 
     return chosen
 
 
+def settings(records: Iterable[Mapping[str, Any]]) -> dict[str, Options]:
+    """{method: options} that are evaluated: the first round's `choice`, and the second's where it is another.
+
+    Raises LookupError while development runs are not recorded.
+    """
+    records = list(records)
+    first, second = choice(records), choice(records, SECOND)
+    before = {"alcl": METHODS["alcl"][1], **first}
+    return first | {method + AGAIN: options for method, options in second.items() if options != before[method]}
+
+
 def _score(runs: Sequence[Run], there: Mapping[str, Mapping[str, float | None]]) -> dict[str, float]:
     found = {}
     for measure in ("restored", "psnr"):
@@ -181,7 +200,7 @@ def evaluation_runs(chosen: Mapping[str, Options], dataset: str) -> list[Run]:
         sensor_run(method, options, dataset, level, sensor, seed)
         for level in LEVELS
         for method, options in chosen.items()
-        for sensor in SENSORS[method]
+        for sensor in sensors_of(method)
         for seed in SEEDS
     ]
 
@@ -189,7 +208,7 @@ def evaluation_runs(chosen: Mapping[str, Options], dataset: str) -> list[Run]:
 def run_sensor(
     folder: str | Path, development: Round | None = None, datasets: Sequence[str] = SETS, jobs: int = 1, **how: Any
 ) -> None:
-    """Run what `folder` does not hold: a round of development, or, of these data sets, the evaluation of the first.
+    """Run what `folder` does not hold: a round of development, or, of these data sets, the evaluation of both.
 
     jobs, how: as for `sweeps.sweep`. Raises LookupError where the evaluation is asked for before development is
     recorded, and RunsFailed, after everything else has run, if runs failed.
@@ -202,7 +221,7 @@ def run_sensor(
             development_runs(development), store, jobs, description="the sensor's losses, development", **how
         )
         return
-    chosen, failures = choice(store.read()), []
+    chosen, failures = settings(store.read()), []
     for dataset in datasets:
         load_dataset(dataset)
     for dataset in datasets:

@@ -9,12 +9,12 @@ from alcl.experiments.multiverse import Condition
 from alcl.experiments.sensor_runs import CANDIDATES, SECOND, SENSORS, choice, development_runs, evaluation_runs
 
 
-def records(score):
+def records(score, development=sensor_runs.FIRST):
     """Of every development run; score(method, options, run) to (restored, psnr)."""
     found = []
-    for method, candidates in CANDIDATES.items():
+    for method, candidates in development.candidates.items():
         for options in candidates if len(candidates) > 1 else ():
-            for run in sensor_runs.candidate_runs(method, options):
+            for run in sensor_runs.candidate_runs(method, options, development):
                 restored, psnr = score(method, options, run)
                 found.append({"digest": run.digest, "metrics": {"restored": restored, "psnr": psnr}})
     return found
@@ -90,6 +90,22 @@ def test_the_best_psnr_counts_among_those_within_half_a_point():
     assert chosen["censored_alcl"] == candidates[1]
     assert chosen["contaminated_alcl"] == CANDIDATES["contaminated_alcl"][0]
     assert chosen["tobit"] == {"scale": 0.5}
+
+
+def test_a_second_choice_is_evaluated_only_where_it_is_another():
+    def score(method, options, run):
+        capped = options.get("alpha_max") == 2.0 and "eps" not in options
+        return 0.5, {"censored_alcl": 1.0 if capped else 0.0, "alcl": float("alpha" in options["learn"])}.get(method, 0)
+
+    there = [*records(score), *records(score, SECOND)]
+    first, both = choice(there), sensor_runs.settings(there)
+    assert set(both) - set(first) == {"censored_alcl_again", "alcl_again"}
+    assert both["censored_alcl_again"]["alpha_max"] == 2.0
+    assert {method: both[method] for method in first} == first
+    runs = evaluation_runs(both, "mnist")
+    assert len({run.digest for run in runs}) == len(runs) == 160 + 40 + 80
+    with pytest.raises(LookupError, match="development runs of the sensor's losses are not recorded"):
+        sensor_runs.settings(records(score))
 
 
 def test_every_sensor_and_data_set_counts_alike():
