@@ -10,7 +10,7 @@ by PSNR, SSIM and restored accuracy, over ten seeds, paired by seed:
 The interval is exact for a median (`analysis.median_interval`). "met" and "missed" go by the median; they are *sure*
 where the whole interval lies on the same side of the bound. A condition that lacks a run of either side has no verdict.
 The other rules for GCL, and the noise's own likelihood as the ceiling, stand beside them without a verdict. A setting
-of the second round of development (`sensor_runs.AGAIN`) has verdicts of its own.
+of a later round of development (`sensor_runs.LATER`) has verdicts of its own.
 """
 
 from __future__ import annotations
@@ -138,9 +138,9 @@ def beside(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sensors(frame: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """{method: sensors} of the sensor's losses: those of `frame` after those of the first round."""
-    again = [name for name in frame["method"].unique() if name.endswith(sensor_runs.AGAIN)]
-    return {method: sensor_runs.sensors_of(method) for method in (*sensor_runs.SENSORS, *again)}
+    """{method: sensors} of the sensor's losses: those of later rounds in `frame` after those of the first."""
+    later = [name for name in frame["method"].unique() if name.endswith(tuple(sensor_runs.LATER))]
+    return {method: sensor_runs.sensors_of(method) for method in (*sensor_runs.SENSORS, *later)}
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:

@@ -228,6 +228,8 @@ STUDY_NOISE: dict[str, Noise | ChannelNoise | DriftingNoise] = {
     "channels": ChannelNoise((LEVELS["low"], LEVELS["moderate"], LEVELS["extreme"])),
     # halfway from moderate, where MSE loses nothing, to high, where it loses everything (the multiverse)
     "between": MixedNoise(0.25, 0.1, 1.5),
+    # halfway from high to extreme (a round of development of the sensor's losses; no method is evaluated at it)
+    "severe": MixedNoise(0.35, 0.15, 1),
     "drift_up": DriftingNoise(LEVELS["low"], LEVELS["extreme"]),
     "drift_down": DriftingNoise(LEVELS["extreme"], LEVELS["low"]),
 }

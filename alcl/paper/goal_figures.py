@@ -11,7 +11,7 @@ from .figures import COLORS, LABELS, headline, use_theme
 
 __all__ = ["draw_goal"]
 
-METHODS = ("contaminated_alcl", "censored_alcl", "censored_alcl_again", "tobit", "l1", "alcl")
+METHODS = ("contaminated_alcl", "censored_alcl", "censored_alcl_second", "tobit", "l1", "alcl")
 _TITLE = METHODS[:3]
 AXES = {"psnr": "PSNR, dB", "ssim": "SSIM", "restored": "restored accuracy, points"}
 

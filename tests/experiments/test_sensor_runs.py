@@ -57,6 +57,16 @@ def test_the_second_round_is_at_the_goals_levels_in_sets_of_no_evaluation():
     assert learned.digest == Condition("mnist", "clipped", "high").run("alcl", 0).digest
 
 
+def test_the_third_round_is_at_a_level_of_no_evaluation():
+    runs = development_runs(sensor_runs.THIRD)
+    assert len(runs) == len({run.digest for run in runs})
+    assert f"{len(runs)} runs\n" in sensor_runs.__doc__
+    assert {run.evaluate_on for run in runs} == {"validation"}
+    assert {run.level for run in runs} == {"severe"}
+    assert not {"severe"} & {step.condition.level for step in multiverse.declared()}
+    assert not {run.seed for run in runs} & set(multiverse.SEEDS)
+
+
 def choice_of_first():
     return {method: candidates[0] for method, candidates in CANDIDATES.items()}
 
@@ -92,15 +102,15 @@ def test_the_best_psnr_counts_among_those_within_half_a_point():
     assert chosen["tobit"] == {"scale": 0.5}
 
 
-def test_a_second_choice_is_evaluated_only_where_it_is_another():
+def test_a_later_choice_is_evaluated_only_where_it_is_another():
     def score(method, options, run):
         capped = options.get("alpha_max") == 2.0 and "eps" not in options
         return 0.5, {"censored_alcl": 1.0 if capped else 0.0, "alcl": float("alpha" in options["learn"])}.get(method, 0)
 
-    there = [*records(score), *records(score, SECOND)]
+    there = [*records(score), *records(score, SECOND), *records(score, sensor_runs.THIRD)]
     first, both = choice(there), sensor_runs.settings(there)
-    assert set(both) - set(first) == {"censored_alcl_again", "alcl_again"}
-    assert both["censored_alcl_again"]["alpha_max"] == 2.0
+    assert set(both) - set(first) == {"censored_alcl_second", "alcl_second"}
+    assert both["censored_alcl_second"]["alpha_max"] == 2.0
     assert {method: both[method] for method in first} == first
     runs = evaluation_runs(both, "mnist")
     assert len({run.digest for run in runs}) == len(runs) == 160 + 40 + 80
