@@ -156,6 +156,25 @@ def learned() -> Named:
     ]
 
 
+def learned_frame(folder: str | Path) -> pd.DataFrame:
+    """What is recorded of part `learned`, and of ALCL there, which is the multiverse's: one row a run.
+
+    Columns: sensor, method, seed, psnr (dB), ssim, restored (points), alpha, beta (where they end); a measure that is
+    not finite is -inf. Runs that are not recorded have no row.
+    """
+    dataset, level = FARTHEST
+    plain = [("alcl", Condition(dataset, s, level).run("alcl", seed)) for s in HEADLINE_SENSORS for seed in FEW]
+    there = {r["digest"]: r for r in (*_multiverse(folder, dataset), *worth_store(folder).read())}
+    rows = []
+    for method, run in (*plain, *learned()):
+        if run.digest in there:
+            metrics, history = there[run.digest]["metrics"], there[run.digest]["history"]
+            values = [-math.inf if metrics[m] is None else metrics[m] * factor for m, factor in _SHOWN.items()]
+            rows.append((run.sensor, method, run.seed, *values, history["alpha"][-1], history["beta"][-1]))
+    table = pd.DataFrame(rows, columns=["sensor", "method", "seed", *_SHOWN, "alpha", "beta"])
+    return table.sort_values("sensor", kind="stable", ignore_index=True)
+
+
 def _multiverse(folder: str | Path, *datasets: str) -> list[Mapping[str, Any]]:
     return [record for dataset in datasets for record in multiverse_store(folder, dataset).read()]
 

@@ -31,6 +31,20 @@ def test_less_is_learned_with_both_sensors_where_alcl_is_farthest_behind():
     assert not learns["alcl_frozen"]
 
 
+def test_what_was_learned_stands_beside_alcl_and_only_where_it_is_recorded(tmp_path):
+    method, first = worth_runs.learned()[0]
+    plain = multiverse.Condition("fashion_mnist", first.sensor, "extreme").run("alcl", 3)
+    metrics, history = {"psnr": 13.0, "ssim": None, "restored": 0.5}, {"alpha": [2.0, 1.5], "beta": [0.5, 0.25]}
+    for run_, store in ((first, worth_runs.worth_store), (plain, lambda f: multiverse_store(f, "fashion_mnist"))):
+        record = {"digest": run_.digest, "config": run_.config(), "metrics": metrics, "history": history}
+        store(tmp_path).append(record)
+    table = worth_runs.learned_frame(tmp_path)
+    assert table.values.tolist() == [
+        [first.sensor, "alcl", 3, 13.0, -math.inf, 50.0, 1.5, 0.25],
+        [first.sensor, method, first.seed, 13.0, -math.inf, 50.0, 1.5, 0.25],
+    ]
+
+
 def test_starts_cover_the_factors_and_share_noise_and_network():
     records = multiverse_store(Path(__file__).parents[2] / "paper_figures/records", "mnist").read()
     named = worth_runs.start(records, CHOSEN)
