@@ -42,7 +42,7 @@ export ALCL_OVERWRITE := $(OVERWRITE)
 
 # glibc hands a training step's activations back to the system and faults them in again at the next step: up to a third
 # of the time of the small convolutional networks. Not so for bench and test, which measure memory as users see it. Other
-# C libraries do not read these. More than this and joblib takes what a worker keeps for a leak, and starts it anew.
+# C libraries do not read these.
 figures runs studies %.ipynb: export MALLOC_MMAP_THRESHOLD_ := 33554432
 figures runs studies %.ipynb: export MALLOC_TRIM_THRESHOLD_ := 268435456
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import math
 import os
 import signal
 import sys
@@ -37,7 +38,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import joblib
-from joblib.externals.loky import ProcessPoolExecutor, get_reusable_executor
+from joblib.externals.loky import ProcessPoolExecutor, get_reusable_executor, process_executor
 from tqdm.auto import tqdm
 
 from .configs import one_of, whole
@@ -227,6 +228,9 @@ def _undisturbed() -> Iterator[None]:
 
 def _begin(parent: int) -> None:
     """What a worker does first: it will end with its parent, also where that was killed and could end nobody."""
+    # loky replaces a worker that has grown by 300 MB since its first run, as if it leaked. Ours keep what the next run
+    # needs, data, noise and a trained classifier, and a new one would spend minutes on it. It has no option for that.
+    process_executor._MAX_MEMORY_LEAK_SIZE = math.inf
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -96,6 +97,23 @@ def test_a_run_that_kills_its_worker_fails_alone(store):
     with pytest.raises(RunsFailed, match=r"^1 of 8 runs failed.*\n.*number=1.*its worker process died"):
         sweep(configs(*range(8)), store, run, jobs=2, progress=False)
     assert store.digests() == {f"run{number}" for number in range(8)} - {"run1"}
+
+
+def test_a_worker_that_keeps_much_is_kept(store):
+    """Else it would load its data anew and train its classifier again, which takes longer than a run."""
+    sweeps.end_workers()
+
+    def run(config):
+        import time
+
+        if config.number in (2, 3):  # each worker's first run is where loky measures from
+            sys.kept = [*getattr(sys, "kept", []), b"x" * 320_000_000]
+            time.sleep(1.2)  # it looks once a second
+        return {"digest": config.digest, "worker": os.getpid()}
+
+    records = sweep(configs(*range(8)), store, run, jobs=2, progress=False)
+    sweeps.end_workers()
+    assert len({record["worker"] for record in records}) <= 2
 
 
 def test_preparation_comes_first_and_only_if_there_is_work(store):
