@@ -240,10 +240,14 @@ counted.rename(index=READING_NAMES)
 # ## 6 · The sensor's losses in the same conditions
 #
 # [Notebook 11](11_sensor.ipynb) has losses that know what contaminates and clips. Here they train the same networks on
-# the same noise, at high and extreme. Each has *one* setting, chosen on development conditions
-# (`alcl/experiments/sensor_runs.py`). The goal, set before any of these runs: at or above GCL tuned *for each measure
-# in each condition* by an oracle, above L1, and nowhere behind ALCL by more than 0.1 dB or half a point
-# (`alcl/experiments/goal.py`).
+# the same noise, at high and extreme, with *one* setting for all conditions. The goal, set before any of these runs: at
+# or above GCL tuned *for each measure in each condition* by an oracle, above L1, and nowhere behind ALCL by more than
+# 0.1 dB or half a point (`alcl/experiments/goal.py`).
+#
+# > **Our choice: three rounds.** Settings are chosen on development conditions (`alcl/experiments/sensor_runs.py`),
+# > validation images and other seeds. The first round has no extreme noise. Its evaluation fell short, and two more
+# > were declared: digits at the goal's levels, then gray images of full size at a level halfway from high to extreme.
+# > All are evaluated; `_second` and `_third` mark later settings that are new.
 
 # %%
 try:
@@ -258,7 +262,24 @@ save(verdicts, "table12j_goal", **source)
 goal.summary(verdicts).set_index(["method", "rival", "measure"])
 
 # %%
-save(draw_goal(goal.against_oracle(compared)), "fig12d_goal", **source)
+beside_oracle = goal.against_oracle(compared)
+save(draw_goal(beside_oracle), "fig12d_goal", **source)
+
+# %% [markdown]
+# What later rounds bought, on fashion_mnist at extreme, clipped, where the first left most: median restored accuracy
+# minus that of GCL's oracle, in points. A cap of 2 on the shape alone brings ALCL back by three quarters, and on no
+# gray set does it cost more than the goal's bounds allow, surely; the censored loss has it too, and a fraction.
+
+# %%
+there = "dataset == 'fashion_mnist' and level == 'extreme' and sensor == 'clipped' and measure == 'restored'"
+gap = beside_oracle.query(there).set_index("method")["difference"]
+if {"alcl_third", "censored_alcl_third"} <= set(gap.dropna().index):
+    print(gap.round(1).to_string())
+    assert chosen["alcl_third"]["alpha_max"] == chosen["censored_alcl_third"]["alpha_max"] == 2
+    assert gap["alcl_third"] > 0.27 * gap["alcl"]
+    assert gap["censored_alcl_third"] > gap["alcl_third"]
+    costs = verdicts.query("method == 'alcl_third' and rival == 'alcl' and dataset in @SETS[:2]")
+    assert "surely missed" not in set(costs["verdict"])
 
 # %% [markdown]
 # And how much is there to win at all? The likelihood that *knows* the noise, its parameters given, would be a ceiling

@@ -57,7 +57,6 @@ _STYLES: dict[str, tuple[str, str, Any, str]] = {
     "alcl_channels": ("ALCL, one scale per channel", "#A63D00", (0, (1, 1, 4, 1)), "H"),
     "contaminated_alcl": ("contaminated ALCL", "#8C6BB1", "-", "8"),
     "censored_alcl": ("censored ALCL", "#1B7837", "-", "$c$"),
-    "censored_alcl_second": ("censored ALCL (round 2)", "#6DB56D", (0, (5, 1)), "$C$"),
     "tobit": ("Tobit (censored Gaussian)", "#1F3A93", (0, (5, 2)), "$t$"),
     "huber_mad": ("Huber, MAD width", "#00795A", (0, (4, 2)), "$h$"),
     "welsch_mad": ("Welsch, MAD width", "#E3A6CC", (0, (4, 2)), "$w$"),

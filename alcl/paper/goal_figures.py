@@ -7,17 +7,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..experiments.goal import MEASURES
+from ..experiments.sensor_runs import LATER
 from .figures import COLORS, LABELS, headline, use_theme
 
 __all__ = ["draw_goal"]
 
-METHODS = ("contaminated_alcl", "censored_alcl", "censored_alcl_second", "tobit", "l1", "alcl")
-_TITLE = METHODS[:3]
+METHODS = ("contaminated_alcl", "censored_alcl", "tobit", "l1", "alcl")
 AXES = {"psnr": "PSNR, dB", "ssim": "SSIM", "restored": "restored accuracy, points"}
 
 
 def draw_goal(table: pd.DataFrame) -> Figure:
     """Median differences to GCL with intervals: a row a condition, a panel a measure, right of 0 the loss is ahead.
+
+    A loss with settings of several rounds of development has a full dot for the last and hollow ones for those before.
 
     table: `goal.against_oracle`. Conditions without any complete comparison are left out, and counted in the title.
     """
@@ -27,13 +29,18 @@ def draw_goal(table: pd.DataFrame) -> Figure:
     rows = list(drawn[keys].drop_duplicates().itertuples(index=False))
     figure = Figure(figsize=(7.0, 1.6 + 0.42 * max(len(rows), 1)))
     axes = figure.subplots(1, len(MEASURES), sharey=True)
+    settings = {loss: _settings(drawn, loss) for loss in METHODS}
     for ax, measure in zip(axes, MEASURES, strict=True):
-        for method, offset in zip(METHODS, np.linspace(-0.3, 0.3, len(METHODS)), strict=True):
-            own = drawn[(drawn["measure"] == measure) & (drawn["method"] == method)]
-            y = [rows.index(tuple(row)) + offset for row in own[keys].itertuples(index=False)]
-            low, high = own["low"].clip(-1e6, 1e6), own["high"].clip(-1e6, 1e6)
-            ax.hlines(y, low, high, color=COLORS[method], lw=1.2)
-            ax.plot(own["difference"], y, "o", ms=4, color=COLORS[method], label=LABELS[method])
+        for loss, offset in zip(METHODS, np.linspace(-0.3, 0.3, len(METHODS)), strict=True):
+            for method in settings[loss]:
+                last = method == settings[loss][-1]
+                own = drawn[(drawn["measure"] == measure) & (drawn["method"] == method)]
+                y = [rows.index(tuple(row)) + offset for row in own[keys].itertuples(index=False)]
+                if last:
+                    low, high = own["low"].clip(-1e6, 1e6), own["high"].clip(-1e6, 1e6)
+                    ax.hlines(y, low, high, color=COLORS[loss], lw=1.2)
+                look = {"mfc": COLORS[loss] if last else "white", "label": LABELS[loss] if last else None}
+                ax.plot(own["difference"], y, "o", ms=4, color=COLORS[loss], mew=0.9, **look)
         ax.axvline(0, color="0.3", lw=0.8)
         ax.set(xlabel=AXES[measure])
     axes[0].set_yticks(range(len(rows)), [f"{row.dataset}\n{row.level}, {row.sensor}" for row in rows])
@@ -44,16 +51,21 @@ def draw_goal(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def _settings(drawn: pd.DataFrame, loss: str) -> list[str]:
+    """The methods of a loss that are drawn, in the order of their rounds."""
+    there = set(drawn["method"])
+    return [method for method in (loss, *(loss + ending for ending in LATER)) if method in there]
+
+
 def _message(drawn: pd.DataFrame, declared: int) -> str:
-    own = drawn[drawn["method"].isin(_TITLE)]
-    if own.empty:
+    last = {found[-1]: loss for loss in METHODS[:2] if (found := _settings(drawn, loss))}
+    if not last:
         return "Against GCL tuned by an oracle: no loss of the sensor has all its runs yet"
+    own = drawn[drawn["method"].isin(last)]
     wide = own.pivot_table(index=["sensor", "level", "dataset", "method"], columns="measure", values="difference")
-    wide = wide.reindex(columns=list(MEASURES))
+    wide = wide.reindex(columns=list(MEASURES)).dropna()
     counts = []
-    for method in _TITLE:
+    for method, loss in last.items():
         part = wide[wide.index.get_level_values("method") == method]
-        if len(part):
-            level = int((part.dropna() >= 0).all(axis=1).sum())
-            counts.append(f"{LABELS[method]} in {level} of {len(part)}")
+        counts.append(f"{LABELS[loss]} in {int((part >= 0).all(axis=1).sum())} of {len(part)}")
     return f"At or above GCL's oracles in all three measures: {', '.join(counts)} conditions run ({declared} declared)"

@@ -3,14 +3,15 @@
 import pandas as pd
 
 from alcl.experiments.goal import MEASURES
+from alcl.paper.figures import COLORS
 from alcl.paper.goal_figures import METHODS, draw_goal
 
 
-def table(difference):
+def table(difference, methods=METHODS):
     """difference(dataset, method, measure); None: not measured."""
     rows = []
     for dataset in ("mnist", "gtsrb"):
-        for method in METHODS:
+        for method in methods:
             for measure in MEASURES:
                 value = difference(dataset, method, measure)
                 value = float("nan") if value is None else value
@@ -26,8 +27,18 @@ def message(figure):
 
 def test_conditions_in_which_all_measures_are_level_are_counted():
     ahead = table(lambda dataset, method, measure: -1.0 if (dataset, measure) == ("gtsrb", "ssim") else 0.5)
-    counted = "contaminated ALCL in 1 of 2, censored ALCL in 1 of 2, censored ALCL (round 2) in 1 of 2 conditions run"
-    assert f"{counted} (2 declared)" in message(draw_goal(ahead))
+    counted = "contaminated ALCL in 1 of 2, censored ALCL in 1 of 2 conditions run (2 declared)"
+    assert counted in message(draw_goal(ahead))
+
+
+def test_the_setting_of_the_last_round_counts_and_those_before_are_hollow():
+    methods = (*METHODS, "censored_alcl_third")
+    later = table(lambda dataset, method, measure: 0.5 if method.endswith("third") else -0.5, methods)
+    figure = draw_goal(later)
+    assert "contaminated ALCL in 0 of 2, censored ALCL in 2 of 2 conditions run" in message(figure)
+    dots = {line.get_xdata()[0]: line.get_markerfacecolor() for line in figure.axes[0].lines[1:3]}
+    assert dots == {-0.5: "white", 0.5: COLORS["censored_alcl"]}
+    assert len(figure.legends[0].get_texts()) == len(METHODS)
 
 
 def test_a_condition_that_is_not_run_is_not_drawn():
