@@ -266,6 +266,8 @@ beside_oracle = goal.against_oracle(compared)
 save(draw_goal(beside_oracle), "fig12d_goal", **source)
 
 # %% [markdown]
+# Full dots are settings of the last round, hollow ones of those before; colour images are not run with the last yet.
+#
 # What later rounds bought, on fashion_mnist at extreme, clipped, where the first left most: median restored accuracy
 # minus that of GCL's oracle, in points. A cap of 2 on the shape alone brings ALCL back by three quarters, and on no
 # gray set does it cost more than the goal's bounds allow, surely; the censored loss has it too, and a fraction.
