@@ -203,7 +203,7 @@ save(ended.reset_index(), "table06g_learned", **source | {"records": recorded | 
 ended.rename(index=NAMES | {"alcl_cap2": "ALCL, shape at most 2"}).round(2)
 
 # %% [markdown]
-# It is the shape. Free, it rises to 2.6, and the scale stays wide: a core flatter than squared error's, in which
+# It is the shape. Free, it rises to 2.62, and the scale stays wide: a core flatter than squared error's, in which
 # impulses count in full. Held at 2 it lets the scale go down to 0.2, and two thirds of what was lost return. Holding
 # the scale as well loses all of it again: of the two, the scale is what pays to learn. Theory names the price: learning
 # the shape buys efficiency with bias ([A1_joint_likelihood](A1_joint_likelihood.ipynb), Section 4). On mnist the trade
