@@ -88,7 +88,7 @@ $(COSTS): alcl/paper/bench.py $(filter %/bench.json,$(RUNS)) FORCE | $(READY)
 	$(IF_CHANGED) $(PY) -m alcl.paper.bench --draw
 
 # Beside the last notebook, of whose outputs it shows nothing.
-README.md: alcl/paper/readme.py $(filter-out $(CLAIMS),$(EXECUTED)) $(CLAIMS:.ipynb=.py) $(COSTS) $(RUNS) FORCE | $(READY)
+README.md: alcl/paper/readme.py $(wildcard alcl/paper/choices.json) $(filter-out $(CLAIMS),$(EXECUTED)) $(CLAIMS:.ipynb=.py) $(COSTS) $(RUNS) FORCE | $(READY)
 README.md: $(filter-out %/table07_claims.csv,$(wildcard paper_figures/*.csv))
 	$(IF_CHANGED) $(PY) -m alcl.paper.readme
 

@@ -247,7 +247,7 @@ counted.rename(index=READING_NAMES)
 # > **Our choice: three rounds.** Settings are chosen on development conditions (`alcl/experiments/sensor_runs.py`),
 # > validation images and other seeds. The first round has no extreme noise. Its evaluation fell short, and two more
 # > were declared: digits at the goal's levels, then gray images of full size at a level halfway from high to extreme.
-# > All are evaluated; `_second` and `_third` mark later settings that are new.
+# > What a later round changed stands beside what was before, marked `_second` or `_third`.
 
 # %%
 try:
@@ -266,7 +266,7 @@ beside_oracle = goal.against_oracle(compared)
 save(draw_goal(beside_oracle), "fig12d_goal", **source)
 
 # %% [markdown]
-# Full dots are settings of the last round, hollow ones of those before; colour images are not run with the last yet.
+# Full dots are settings of the last round, hollow ones of those before. What is not run is not drawn.
 #
 # What later rounds bought, on fashion_mnist at extreme, clipped, where the first left most: median restored accuracy
 # minus that of GCL's oracle, in points. A cap of 2 on the shape alone brings ALCL back by three quarters, and on no

@@ -219,8 +219,8 @@ LEVELS: dict[str, MixedNoise] = {
 }
 
 
-# Noise of the studies (notebook 10), declared before they were run; no method was developed on it. The first three are
-# about as harmful as "high"; a drift goes over the course of training.
+# Noise of the studies (notebook 10), declared before they were run; no method was developed on it, but on "severe". The
+# first three are about as harmful as "high"; a drift goes over the course of training.
 STUDY_NOISE: dict[str, Noise | ChannelNoise | DriftingNoise] = {
     "stable": AlphaStableNoise(stability=1.5, scale=0.2),
     "laplace": LaplaceNoise(scale=0.25),

@@ -123,7 +123,7 @@ SECOND = Round(
 )
 THIRD = Round(
     {
-        method: tuple(o for o in candidates if "kappa" not in o or method == "alcl" if o.get("alpha_max") != 3.0)
+        method: tuple(o for o in candidates if method == "alcl" or ("kappa" not in o and o.get("alpha_max") != 3.0))
         for method, candidates in SECOND.candidates.items()
     },
     tuple((dataset, "severe") for dataset in SETS[:2]),

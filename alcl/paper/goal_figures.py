@@ -21,7 +21,8 @@ def draw_goal(table: pd.DataFrame) -> Figure:
 
     A loss with settings of several rounds of development has a full dot for the last and hollow ones for those before.
 
-    table: `goal.against_oracle`. Conditions without any complete comparison are left out, and counted in the title.
+    table: `goal.against_oracle`. Conditions without any complete comparison are left out. The title counts,
+    of each loss at its last setting, the conditions in which all three measures are complete.
     """
     use_theme()
     drawn = table[table["difference"].notna()]
