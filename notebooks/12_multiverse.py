@@ -283,9 +283,9 @@ if {"alcl_third", "censored_alcl_third"} <= set(gap.dropna().index):
 
 # %% [markdown]
 # What they cost, the last round having seen gray images alone: where one of its settings is surely behind ALCL by more
-# than the goal allows. A cap of 2 costs none on gray images; on cifar10 it costs PSNR at high, clipped, and on gtsrb
-# restored accuracy, where it gains PSNR. So `ALCLoss` leaves the shape free, as the abstract has it, and the cap is an
-# argument.
+# than the goal allows. On gray images a cap of 2 on the shape alone nowhere is; on cifar10 it costs PSNR at high,
+# clipped, and on gtsrb restored accuracy, where it gains PSNR. So `ALCLoss` leaves the shape free, as the abstract has
+# it, and the cap is an argument.
 
 # %%
 costs = verdicts[verdicts["method"].str.endswith("_third") & verdicts["rival"].eq("alcl")]
