@@ -188,8 +188,8 @@ class ALCLoss(AdaptiveLoss):
         beta_min: floor of a learned beta: gradients are bounded by kappa alpha / beta_min, and it stops the collapse
             that too many exactly zero residuals cause (Theorem A4). Floors and cap belong to the state.
         alpha_max: cap of a learned alpha, or None. A learned shape buys efficiency with bias: under one-sided
-            contamination it runs away (appendix A1, maximum bias), and a cap of 2 or 3 limits that. Measured on images
-            whose pixels are clipped and often impulses: notebook 06, Section 5.
+            contamination it runs away (appendix A1, maximum bias), and a cap of 2 or 3 limits that. What 2 gains and
+            costs on images: notebook 12, Section 6.
         reduction: "mean", "sum" or "none".
         normalized: False leaves log Z out. Then a learned beta grows without bound; for fixed alpha and beta the
             gradients are the same.
