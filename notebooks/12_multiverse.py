@@ -294,7 +294,7 @@ costs[["method", "measure", "level", "sensor", "dataset", "difference", "low", "
 
 # %% [markdown]
 # The cap alone is in that list on colour images only: PSNR on cifar10 at high, clipped, and restored accuracy on gtsrb.
-# At extreme it surely gains PSNR in every condition. So `ALCLoss` leaves the shape free, as the abstract has it; the cap
+# At extreme it surely gains PSNR everywhere. So `ALCLoss` leaves the shape free, as the abstract has it; the cap
 # is an argument, for extreme noise.
 
 # %%
