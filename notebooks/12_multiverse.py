@@ -48,7 +48,7 @@ from IPython.display import Markdown
 
 # %% tags=["hide-input"]
 from alcl.experiments import goal, sensor_runs
-from alcl.experiments.multiverse import LEVELS, SETS
+from alcl.experiments.multiverse import HEADLINE_SENSORS, LEVELS, SETS
 from alcl.experiments.readings import READINGS
 from alcl.experiments.records import RecordStore
 from alcl.experiments.specification import OWN_ORACLE, coverage, joint_tests, observations, read_records, specifications
@@ -250,20 +250,22 @@ counted.rename(index=READING_NAMES)
 # > What a later round changed stands beside what was before, marked `_second` or `_third`.
 
 # %%
+developed, worth = RecordStore(folder / sensor_runs.STORE).read(), worth_store(folder).read()
+drawn = {**source, "records": {**recorded, "sensor_development": developed, "worth": worth}}
 try:
-    chosen = sensor_runs.settings(RecordStore(folder / sensor_runs.STORE).read())
+    chosen = sensor_runs.settings(developed)
     print(*(f"{method}: {dict(options)}" for method, options in chosen.items()), sep="\n")
 except LookupError as error:
     chosen = None
     print(f"no setting is chosen yet: {error}")
-compared = goal.observed(every, chosen, worth_store(folder).read())
+compared = goal.observed(every, chosen, worth)
 verdicts = goal.goal(compared)
-save(verdicts, "table12j_goal", **source)
+save(verdicts, "table12j_goal", **drawn)
 goal.summary(verdicts).set_index(["method", "rival", "measure"])
 
 # %%
 beside_oracle = goal.against_oracle(compared)
-save(draw_goal(beside_oracle), "fig12d_goal", **source)
+save(draw_goal(beside_oracle), "fig12d_goal", **drawn)
 
 # %% [markdown]
 # Full dots are settings of the last round, hollow ones of those before.
@@ -282,13 +284,30 @@ if {"alcl_third", "censored_alcl_third"} <= set(gap.dropna().index):
     assert gap["censored_alcl_third"] > gap["alcl_third"]
 
 # %% [markdown]
+# An oracle for each measure is three networks of GCL in a condition. A user has one: `gcl:one` is the setting with the
+# best mean rank over all measures on clean validation images, an oracle still. Against it no loss of the sensor is
+# ahead throughout either; at its last setting each more often wins in one measure what it loses in another (`reached`:
+# no measure behind, by the medians; `behind`: every one).
+
+# %%
+beside = goal.beside(compared)
+save(beside, "table12k_beside", **drawn)
+one = goal.together(beside[beside["rival"] == "gcl:one"]).assign(
+    mixed=lambda t: t["conditions"] - t["reached"] - t["behind"]
+)
+last = one[one["method"].str.endswith("_third") & (one["conditions"] > 0)]
+assert (last["mixed"] > last["reached"]).all()
+assert (one["reached"] < one["conditions"].clip(lower=1)).all()
+one.drop(columns="rival").set_index("method")
+
+# %% [markdown]
 # What they cost, the last round having seen gray images alone: where one of its settings is surely behind ALCL by more
 # than the goal allows.
 
 # %%
 beside_alcl = verdicts[verdicts["method"].str.endswith("_third") & verdicts["rival"].eq("alcl")]
 costs = beside_alcl[beside_alcl["verdict"] == "surely missed"].sort_values(["method", "difference"])
-save(costs.reset_index(drop=True), "table12l_costs", **source)
+save(costs.reset_index(drop=True), "table12l_costs", **drawn)
 assert {dataset for dataset, _ in sensor_runs.THIRD.conditions} == set(SETS[:2])
 costs[["method", "measure", "level", "sensor", "dataset", "difference", "low", "high"]].round(2).reset_index(drop=True)
 
@@ -310,17 +329,35 @@ gains[["sensor", "level", "dataset", "difference", "low", "high"]].round(2).rese
 # And how much is there to win at all? The likelihood that *knows* the noise, its parameters given, would be a ceiling
 # if training found its optimum. From scratch (`known_noise`) it does not: on MNIST at high the classifier guesses, as
 # it does with ALCL from too narrow a start ([notebook 11](11_sensor.ipynb), Section 1). From a wide start that narrows
-# down to the noise (`known_noise_wide`) it comes further. Below: each loss minus that one, five seeds. It is a ceiling
-# of likelihood, not of every measure. All rivals, other rules for GCL among them, stand in `table12k_beside`.
+# down to the noise (`known_noise_wide`) it comes further. But **it misses the goal too**, nearly everywhere (medians of
+# five seeds): GCL's oracles choose by the measure itself, and a likelihood is not made for PSNR, SSIM or a classifier.
 
 # %%
-beside = goal.beside(compared)
-save(beside, "table12k_beside", **source)
-ceiling = beside[(beside["rival"] == "known_noise_wide") & beside["difference"].notna()]
+knowing = goal.compare(compared, dict.fromkeys(goal.CEILINGS, HEADLINE_SENSORS), ["gcl"])
+save(knowing, "table12m_ceiling", **drawn)
 at = compared["level"].eq("high") & compared["dataset"].eq("mnist") & compared["measure"].eq("restored")
 cold, wide = (compared.loc[at & compared["method"].eq(method), "value"] for method in goal.CEILINGS)
 assert cold.max() < 0.12 < 0.7 < wide.min()
-ceiling.pivot_table(index=["sensor", "level", "dataset", "method"], columns="measure", values="difference").round(3)
+reach = goal.together(knowing).set_index("method")
+assert (reach["reached"] <= reach["conditions"] / 8).all()
+reach
+
+# %% [markdown]
+# How far are the losses that learn the noise from the one that knows it? At the settings of the last round, by the
+# median over conditions, within 0.2 dB and 0.05 of SSIM, and not behind in restored accuracy. What keeps them from the
+# goal is more than what they do not know. (Every condition, and other rules for GCL: `table12k_beside`.)
+
+# %%
+shown = beside["method"].eq("alcl") | beside["method"].str.endswith("_third")
+left = beside[shown & beside["rival"].eq("known_noise_wide") & beside["difference"].notna()]
+left = left.groupby(["method", "measure"], sort=False)["difference"].agg(
+    conditions="size", level_or_ahead=lambda gaps: (gaps >= 0).sum(), median="median", worst="min", best="max"
+)
+medians = left["median"].drop("alcl").unstack()
+assert medians["psnr"].min() > -0.2
+assert medians["ssim"].min() > -0.05
+assert medians["restored"].min() >= 0
+left.round(3)
 
 # %% [markdown]
 # ## 7 · What is missing

@@ -31,7 +31,18 @@ from .reference import pairs
 from .specification import CONDITION, OWN_ORACLE, observations
 from .worth_runs import oracle_ssim
 
-__all__ = ["BOUNDS", "LEVELS", "MEASURES", "against_oracle", "beside", "compare", "goal", "observed", "summary"]
+__all__ = [
+    "BOUNDS",
+    "LEVELS",
+    "MEASURES",
+    "against_oracle",
+    "beside",
+    "compare",
+    "goal",
+    "observed",
+    "summary",
+    "together",
+]
 
 LEVELS = ("high", "extreme")
 #: Measure -> the factor to its usual unit: dB, SSIM, points.
@@ -148,6 +159,21 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     verdicts = ["surely met", "met", "missed", "surely missed", "not yet measured"]
     counted = table.groupby(["method", "rival", "measure", "verdict"], sort=False).size().unstack(fill_value=0)
     return counted.reindex(columns=verdicts, fill_value=0).rename_axis(columns=None).reset_index()
+
+
+def together(table: pd.DataFrame) -> pd.DataFrame:
+    """In how many conditions a method is at or above a rival in every measure at once, by its median differences.
+
+    table: of `compare`, or with its columns. One row for each method and rival, in the table's order; columns: method,
+    rival, conditions (those with all runs), reached (those of them in which no measure is behind), behind (every one).
+    """
+    keys = ["method", "rival"]
+    wide = table.pivot_table(index=[*keys, *CONDITION], columns="measure", values="difference")
+    wide = wide.reindex(columns=list(MEASURES)).dropna()
+    found = pd.DataFrame({"conditions": 1, "reached": (wide >= 0).all(axis=1), "behind": (wide < 0).all(axis=1)})
+    counted = found.groupby(level=keys).sum()
+    order = pd.MultiIndex.from_frame(table[keys].drop_duplicates())
+    return counted.reindex(order, fill_value=0).astype(int).reset_index()
 
 
 def _pairs(part: pd.DataFrame, method: str, rival: str, measure: str) -> tuple[int, float, float, float, float]:

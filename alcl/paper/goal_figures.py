@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..experiments.goal import MEASURES
+from ..experiments.goal import MEASURES, together
 from ..experiments.sensor_runs import LATER
 from .figures import COLORS, LABELS, headline, use_theme
 
@@ -62,11 +62,6 @@ def _message(drawn: pd.DataFrame, declared: int) -> str:
     last = {found[-1]: loss for loss in METHODS[:2] if (found := _settings(drawn, loss))}
     if not last:
         return "Against GCL tuned by an oracle: no loss of the sensor has all its runs yet"
-    own = drawn[drawn["method"].isin(last)]
-    wide = own.pivot_table(index=["sensor", "level", "dataset", "method"], columns="measure", values="difference")
-    wide = wide.reindex(columns=list(MEASURES)).dropna()
-    counts = []
-    for method, loss in last.items():
-        part = wide[wide.index.get_level_values("method") == method]
-        counts.append(f"{LABELS[loss]} in {int((part >= 0).all(axis=1).sum())} of {len(part)}")
+    counted = together(drawn[drawn["method"].isin(last)])
+    counts = [f"{LABELS[last[row.method]]} in {row.reached} of {row.conditions}" for row in counted.itertuples()]
     return f"At or above GCL's oracles in all three measures: {', '.join(counts)} conditions run ({declared} declared)"

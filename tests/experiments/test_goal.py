@@ -107,3 +107,26 @@ def test_beside_compares_with_other_rules_and_the_ceiling(of_nothing):
     assert {*goal.CEILINGS, "gcl:one", "gcl:noisy"} < set(table["rival"])
     assert set(table.loc[table["rival"].isin(goal.CEILINGS), "seeds"]) == {5}
     assert "alcl" in set(table["method"])
+
+
+def test_together_counts_conditions_in_which_no_measure_is_behind():
+    def rows(method, rival, *conditions):
+        return [
+            ("clipped", "high", f"set {i}", method, rival, measure, value)
+            for i, values in enumerate(conditions)
+            for measure, value in zip(MEASURES, values, strict=True)
+        ]
+
+    names = ["sensor", "level", "dataset", "method", "rival", "measure", "difference"]
+    table = pd.DataFrame(
+        [
+            *rows("later", "gcl", (0.1, 0.0, 0.2), (0.1, -0.1, 9.0), (0.1, np.nan, 0.2), (-1.0, -np.inf, -1.0)),
+            *rows("later", "l1", (1.0, 1.0, 1.0)),
+            *rows("a first", "gcl", (np.nan, np.nan, np.nan)),
+        ],
+        columns=names,
+    )
+    found = [tuple(row) for row in goal.together(table).itertuples(index=False)]
+    assert found == [("later", "gcl", 3, 1, 1), ("later", "l1", 1, 1, 0), ("a first", "gcl", 0, 0, 0)]
+    nothing = goal.together(table[table["difference"].isna() & table["method"].eq("a first")])
+    assert nothing["conditions"].tolist() == [0]
