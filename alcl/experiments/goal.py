@@ -35,8 +35,10 @@ __all__ = [
     "BOUNDS",
     "LEVELS",
     "MEASURES",
+    "MILDER",
     "against_oracle",
     "beside",
+    "cells",
     "compare",
     "goal",
     "observed",
@@ -45,6 +47,8 @@ __all__ = [
 ]
 
 LEVELS = ("high", "extreme")
+#: Levels of which the goal does not speak; the losses are compared there too.
+MILDER = ("low", "between")
 #: Measure -> the factor to its usual unit: dB, SSIM, points.
 MEASURES = {"psnr": 1.0, "ssim": 1.0, "restored": 100.0}
 #: The noise's own likelihood, from scratch and from a wide start.
@@ -58,17 +62,18 @@ BOUNDS: dict[str, dict[str, float]] = {
 _FOUND = ["seeds", "value", "difference", "low", "high"]
 
 
-def conditions() -> list[Condition]:
-    """The 16 conditions of the goal."""
-    return [Condition(d, sensor, level) for level in LEVELS for sensor in HEADLINE_SENSORS for d in SETS]
+def conditions(levels: Sequence[str] = LEVELS) -> list[Condition]:
+    """The 16 conditions of the goal, or those of other levels."""
+    return [Condition(d, sensor, level) for level in levels for sensor in HEADLINE_SENSORS for d in SETS]
 
 
 def observed(
     records: Iterable[Mapping[str, Any]],
     chosen: Mapping[str, Mapping[str, Any]] | None,
     worth: Iterable[Mapping[str, Any]] = (),
+    levels: Sequence[str] = LEVELS,
 ) -> pd.DataFrame:
-    """`specification.observations` of the goal's conditions; the sensor's losses and the ceiling are methods of it too.
+    """`specification.observations` of the goal's conditions or other levels, with the sensor's losses and the ceiling.
 
     records: of the multiverse's stores. chosen: of `sensor_runs.settings`; None while development is not recorded, and
     the sensor's losses are then missing. worth: records of `worth_runs`, for methods of `CEILINGS` and, at extreme,
@@ -77,9 +82,10 @@ def observed(
     records = list(records)
     there = {record["digest"]: record["metrics"] for record in (*records, *worth)}
     rows = []
-    for condition in conditions():
+    for condition in conditions(levels):
         key = (condition.sensor, condition.level, condition.dataset)
-        runs = [(method, seed, condition.run(method, seed).digest) for method in CEILINGS for seed in FEW]
+        known = CEILINGS if condition.level in LEVELS else ()
+        runs = [(method, seed, condition.run(method, seed).digest) for method in known for seed in FEW]
         if condition.level == "extreme":
             runs += [("gcl:oracle_ssim", seed, digest) for seed, digest in _by_ssim(records, condition).items()]
         for method in sensor_runs.SENSORS if chosen is None else chosen:
@@ -93,7 +99,7 @@ def observed(
                 value = math.nan if found is None else found[measure]
                 value = -math.inf if value is None else value
                 rows.append((*key, method, seed, measure, value, digest, missing))
-    base = observations(records, conditions())
+    base = observations(records, conditions(levels))
     return pd.concat([base[base["measure"].isin(MEASURES)], pd.DataFrame(rows, columns=base.columns)])
 
 
@@ -110,7 +116,9 @@ def _digest(method: str, options: Mapping[str, Any], condition: Condition, seed:
     return run.digest
 
 
-def compare(frame: pd.DataFrame, methods: Mapping[str, Sequence[str]], rivals: Iterable[str]) -> pd.DataFrame:
+def compare(
+    frame: pd.DataFrame, methods: Mapping[str, Sequence[str]], rivals: Iterable[str], levels: Sequence[str] = LEVELS
+) -> pd.DataFrame:
     """Methods against rivals, paired by seed: one row for each condition, method of its sensor, rival and measure.
 
     frame: of `observed`. methods: {method: sensors}. rivals: methods of `frame`; "gcl" is GCL tuned for the measure by
@@ -118,7 +126,7 @@ def compare(frame: pd.DataFrame, methods: Mapping[str, Sequence[str]], rivals: I
     difference (median of method minus rival, in dB, SSIM or points), low, high; NaN where a run of a pair is missing.
     """
     rows, rivals = [], list(rivals)
-    for condition in conditions():
+    for condition in conditions(levels):
         key = (condition.sensor, condition.level, condition.dataset)
         part = frame[(frame[CONDITION] == pd.Series(key, CONDITION)).all(axis=1)]
         here = [method for method, sensors in methods.items() if condition.sensor in sensors]
@@ -128,10 +136,10 @@ def compare(frame: pd.DataFrame, methods: Mapping[str, Sequence[str]], rivals: I
     return pd.DataFrame(rows, columns=[*CONDITION, "method", "rival", "measure", *_FOUND])
 
 
-def goal(frame: pd.DataFrame) -> pd.DataFrame:
+def goal(frame: pd.DataFrame, levels: Sequence[str] = LEVELS) -> pd.DataFrame:
     """`compare` of the sensor's losses with the rivals of `BOUNDS`, in the measures that the goal speaks of; and their
     verdict: "met", "surely met", "missed", "surely missed" or "not yet measured"."""
-    table = compare(frame, _sensors(frame), BOUNDS)
+    table = compare(frame, _sensors(frame), BOUNDS, levels)
     asked = [measure in BOUNDS[rival] for rival, measure in zip(table["rival"], table["measure"], strict=True)]
     table = table[asked].reset_index(drop=True)
     return table.assign(verdict=[_verdict(row) for row in table.itertuples()])
@@ -146,6 +154,23 @@ def beside(frame: pd.DataFrame) -> pd.DataFrame:
     """`compare` of the sensor's losses and ALCL with the other rules for GCL, and with the ceiling (on its seeds)."""
     rivals = [*(f"gcl:{rule}" for rule in REFERENCE), *CEILINGS]
     return compare(frame, {**_sensors(frame), "alcl": HEADLINE_SENSORS}, rivals)
+
+
+def cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """Medians of every method of `observed`, one row for each condition and method.
+
+    Columns: sensor, level, dataset, method, seeds (declared), missing (runs, of those), psnr (dB), ssim, restored
+    (points): medians over the seeds, NaN where a run is missing.
+    """
+    keys = [*CONDITION, "method"]
+    one = frame[frame["measure"] == "psnr"].drop_duplicates([*keys, "seed"])
+    counted = one.groupby(keys, sort=False)["missing"].agg(seeds="size", missing=lambda m: int((m != "").sum()))
+    there = frame.assign(value=frame["value"] * frame["measure"].map(MEASURES))
+    found = there.groupby([*keys, "measure"], sort=False)["value"].agg(lambda v: v.median(skipna=False)).unstack()
+    table = counted.join(found[list(MEASURES)]).reset_index()
+    every = [(c.sensor, c.level, c.dataset) for c in conditions((*MILDER, *LEVELS))]
+    order = [every.index(key) for key in table[CONDITION].itertuples(index=False, name=None)]
+    return table.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
 
 
 def _sensors(frame: pd.DataFrame) -> dict[str, tuple[str, ...]]:

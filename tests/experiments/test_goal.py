@@ -130,3 +130,23 @@ def test_together_counts_conditions_in_which_no_measure_is_behind():
     assert found == [("later", "gcl", 3, 1, 1), ("later", "l1", 1, 1, 0), ("a first", "gcl", 0, 0, 0)]
     nothing = goal.together(table[table["difference"].isna() & table["method"].eq("a first")])
     assert nothing["conditions"].tolist() == [0]
+
+
+def test_other_levels_are_observed_and_compared_on_demand():
+    there = goal.observed([], CHOSEN, levels=goal.MILDER)
+    assert set(there["level"]) == set(goal.MILDER)
+    assert not set(goal.CEILINGS) & set(there["method"])  # the noise's own likelihood is not declared there
+    table = goal.goal(there, goal.MILDER)
+    assert set(table["level"]) == set(goal.MILDER)
+    assert set(table["verdict"]) == {"not yet measured"}
+
+
+def test_cells_are_medians_of_complete_methods_in_the_order_of_levels():
+    low = frame(alcl=lambda s: s / 10, l1=lambda s: np.nan if s == 3 else 0.5).assign(level="low", missing="")
+    low.loc[low["value"].isna(), "missing"] = "run"
+    table = goal.cells(pd.concat([low.assign(level="high"), low]))
+    assert table["level"].tolist() == ["low", "low", "high", "high"]
+    alcl, l1 = (table[table["method"] == method].iloc[0] for method in ("alcl", "l1"))
+    assert (alcl["seeds"], alcl["missing"], alcl["psnr"], alcl["restored"]) == (10, 0, 0.45, 45.0)
+    assert (l1["seeds"], l1["missing"]) == (10, 1)
+    assert l1[["psnr", "ssim", "restored"]].isna().all()
