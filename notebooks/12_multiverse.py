@@ -375,8 +375,8 @@ goal.summary(milder).drop(columns="rival").set_index(["method", "measure"])
 
 # %% [markdown]
 # A cap has its price there. At low, ALCL's shape climbs from 2 to 2.8 on gray images and still rises as training ends.
-# The last round's settings hold it at 2 and are surely behind in PSNR by more than 0.1 dB, all of them (0.2 to 0.8 dB).
-# The first round's contaminated loss, its shape free, is not: no setting is best from low to extreme.
+# The last round's settings keep it at 2 or below and are surely behind in PSNR by more than 0.1 dB, all of them (0.2 to
+# 0.8 dB). The first round's contaminated loss, its shape free, is not.
 
 # %%
 gray = milder["dataset"].isin(SETS[:2]) & milder["level"].eq("low") & milder["measure"].eq("psnr")
@@ -409,6 +409,6 @@ lacks.groupby(["sensor", "level", "dataset"], sort=False).agg({"specifications":
 #   `make figures`; nothing in it is chosen by result.
 # - A gain that is quoted without its reading cannot be checked: the figure shows how far one experiment's answers lie
 #   apart.
-# - The sensor's losses come close to the likelihood that knows the noise; GCL's oracles, which know the measure, stay
-#   out of reach of both.
+# - The sensor's losses come close to the likelihood that knows the noise; GCL's oracles, which choose by the
+#   measure, are mostly out of reach of both.
 # - To make more of the declared runs: `python -m alcl.experiments multiverse`. It resumes where it stopped.
