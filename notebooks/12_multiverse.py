@@ -302,8 +302,8 @@ assert (one["reached"] < one["conditions"].clip(lower=1)).all()
 one.drop(columns="rival").set_index("method")
 
 # %% [markdown]
-# What they cost, the last round having seen gray images alone: where one of its settings is surely behind ALCL by more
-# than the goal allows.
+# What the last round costs, whose settings were chosen on gray images alone: where one of them is surely behind ALCL by
+# more than the goal allows.
 
 # %%
 beside_alcl = verdicts[verdicts["method"].str.endswith("_third") & verdicts["rival"].eq("alcl")]
@@ -366,9 +366,8 @@ left.round(3)
 # more than 0.1 dB or half a point where there is less noise?
 
 # %%
-everywhere = goal.observed(every, chosen, worth, levels=(*goal.MILDER, *goal.LEVELS))
-save(goal.cells(everywhere), "table12n_cells", **drawn)
-milder = goal.goal(everywhere, goal.MILDER)
+save(goal.cells(compared), "table12n_cells", **drawn)
+milder = goal.goal(compared, goal.MILDER)
 milder = milder[milder["rival"] == "alcl"].reset_index(drop=True)
 save(milder, "table12o_milder", **drawn)
 goal.summary(milder).drop(columns="rival").set_index(["method", "measure"])
@@ -385,7 +384,7 @@ held, free = low[low["method"].str.endswith("_third")], low[low["method"] == "co
 assert held["verdict"].eq("surely missed").all()
 assert held["difference"].between(-0.85, -0.15).all()
 assert free["verdict"].isin(["met", "surely met"]).all()
-digests = set(everywhere.query("method == 'alcl' and level == 'low' and dataset in @SETS[:2]")["digest"])
+digests = set(compared.query("method == 'alcl' and level == 'low' and dataset in @SETS[:2]")["digest"])
 shapes = np.array([record["history"]["alpha"] for record in every if record["digest"] in digests])
 assert (np.diff(shapes) > 0).all()
 assert (abs(shapes[:, -1] - 2.8) < 0.05).all()

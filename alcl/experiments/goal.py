@@ -71,18 +71,17 @@ def observed(
     records: Iterable[Mapping[str, Any]],
     chosen: Mapping[str, Mapping[str, Any]] | None,
     worth: Iterable[Mapping[str, Any]] = (),
-    levels: Sequence[str] = LEVELS,
 ) -> pd.DataFrame:
-    """`specification.observations` of the goal's conditions or other levels, with the sensor's losses and the ceiling.
+    """`specification.observations` of the goal's conditions and of milder noise, with the sensor's losses.
 
     records: of the multiverse's stores. chosen: of `sensor_runs.settings`; None while development is not recorded, and
-    the sensor's losses are then missing. worth: records of `worth_runs`, for methods of `CEILINGS` and, at extreme,
-    "gcl:oracle_ssim".
+    the sensor's losses are then missing. worth: records of `worth_runs`, for methods of `CEILINGS` at
+    the goal's levels and "gcl:oracle_ssim" at extreme.
     """
     records = list(records)
     there = {record["digest"]: record["metrics"] for record in (*records, *worth)}
-    rows = []
-    for condition in conditions(levels):
+    rows, everywhere = [], conditions((*MILDER, *LEVELS))
+    for condition in everywhere:
         key = (condition.sensor, condition.level, condition.dataset)
         known = CEILINGS if condition.level in LEVELS else ()
         runs = [(method, seed, condition.run(method, seed).digest) for method in known for seed in FEW]
@@ -99,7 +98,7 @@ def observed(
                 value = math.nan if found is None else found[measure]
                 value = -math.inf if value is None else value
                 rows.append((*key, method, seed, measure, value, digest, missing))
-    base = observations(records, conditions(levels))
+    base = observations(records, everywhere)
     return pd.concat([base[base["measure"].isin(MEASURES)], pd.DataFrame(rows, columns=base.columns)])
 
 

@@ -97,7 +97,7 @@ class KnownNoiseLoss(nn.Module):
         return torch.where(below | above, self._log_survival(wrong, scale), density)
 
     def _log_density(self, x: Tensor, scale: float) -> Tensor:
-        """Of the Student-t. Its own two lines: they cost a third of `alcl_loss`, which is good for every shape."""
+        """Of the Student-t, in two lines: `alcl_loss` is made for every shape, and much slower."""
         dof = self.noise.dof
         width = x.new_tensor(scale * math.sqrt(dof))
         at_0 = math.lgamma((dof + 1) / 2) - math.lgamma(dof / 2) - math.log(math.pi * dof) / 2 - math.log(scale)
