@@ -191,15 +191,19 @@ def in_short(compared: pd.DataFrame) -> str:
     known = compared[compared["difference"].notna()]
     if not len(known):
         return "**So far** no condition is run."
-    number = len(known[["sensor", "level", "dataset"]].drop_duplicates())
-    parts = []
+    keys = ["sensor", "level", "dataset"]
+    parts, all_run = [], True
     for rival, name in (("mse", "MSE"), ("gcl", "GCL tuned by an oracle")):
-        texts = []
+        here, texts = known[known["rival"] == rival], []
         for measure, unit in (("psnr", "dB"), ("ssim", "hundredths of SSIM"), ("restored", "points of accuracy")):
-            gaps = known.loc[(known["rival"] == rival) & (known["measure"] == measure), "difference"]
+            gaps = here.loc[here["measure"] == measure, "difference"]
             if len(gaps):
                 texts.append(f"{gaps.min():+.1f} to {gaps.max():+.1f} {unit}")
+        number = len(here[keys].drop_duplicates())
+        all_run &= number == len(conditions())
         if texts:
-            parts.append(f"from {name} by {', '.join(texts)}")
-    what = "In short" if number == len(conditions()) else f"So far ({number} of {len(conditions())} conditions)"
+            parts.append(f"from {name}, in {number} of {len(conditions())} conditions, by {', '.join(texts)}")
+    if not parts:
+        return "**So far** neither MSE nor tuned GCL is run in any condition."
+    what = "In short" if all_run else "So far"
     return f"**{what}** ALCL differs {'; '.join(parts)}. Above zero ALCL is ahead."

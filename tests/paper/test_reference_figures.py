@@ -103,11 +103,24 @@ def test_the_headline_has_gains_and_the_abstracts_numbers():
 
 
 def test_what_is_said_first_has_the_spans():
-    text = report.in_short(differences({("mnist", "mse"): (3.0, 0.04), ("gtsrb", "mse"): (-2.0, 0.2)}))
+    table = {("mnist", "mse"): (3.0, 0.04), ("gtsrb", "mse"): (-2.0, 0.2), ("cifar10", "alcl_kappa"): (9.0, 0.2)}
+    text = report.in_short(differences(table))
     assert text == (
-        "**So far (2 of 24 conditions)** ALCL differs from MSE by -2.0 to +3.0 dB, -2.0 to +3.0 hundredths of SSIM, "
+        "**So far** ALCL differs from MSE, in 2 of 24 conditions, by -2.0 to +3.0 dB, -2.0 to +3.0 hundredths of SSIM, "
         "-2.0 to +3.0 points of accuracy. Above zero ALCL is ahead."
     )
+    assert report.in_short(differences({("mnist", "l1"): (3.0, 0.04)})).startswith("**So far** neither MSE nor")
+
+
+def test_what_is_said_first_is_short_only_when_both_rivals_are_run_everywhere():
+    rows = [
+        differences({(c.dataset, rival): (1.0, 0.2)}).assign(sensor=c.sensor, level=c.level)
+        for c in report.conditions()
+        for rival in ("mse", "gcl")
+    ]
+    whole = pd.concat(rows, ignore_index=True)
+    assert report.in_short(whole).startswith("**In short** ALCL differs from MSE, in 24 of 24 conditions,")
+    assert report.in_short(whole[whole["rival"] == "mse"]).startswith("**So far**")  # not: every condition has a run
 
 
 def test_every_method_has_a_name():
