@@ -16,7 +16,7 @@
 # # 06 · Benchmark
 #
 # Does ALCL beat MSE, and a correntropy loss that was tuned as well as it can be? This report is drawn from the
-# *records*: one line for every training run that was ever made. Two cameras, three levels of noise, four
+# *records*: one line for every training run that was ever made, good or bad. Two cameras, three levels of noise, four
 # data sets, ten seeds, and measures that answer to the loss. Not all is run yet; what is has every declared seed.
 #
 # **What you will do.** Read the reference condition by condition: which measure answers to the loss, medians, paired
@@ -130,8 +130,8 @@ save(report.medians_figure(medians, "clipped"), "fig06a_clipped", **source)
 save(report.medians_figure(medians, "unclipped"), "fig06b_unclipped", **source)
 
 # %% [markdown]
-# **A tuned setting need not travel.** Where GCL (kept) is farther from the clean images than the noisy images are; ALCL
-# never is.
+# **A tuned setting need not travel.** Where GCL (kept) has less PSNR than the noisy images themselves; ALCL never
+# has.
 
 # %%
 by_psnr = medians[medians["measure"] == "psnr"].pivot(

@@ -145,7 +145,7 @@ def headline_figure(compared: pd.DataFrame, claimed: Mapping[str, float]) -> Fig
             names = [name for name in SETS if ("gray" if len(DATASETS[name].image_shape) == 2 else "rgb") == colour]
             _draw_gains(ax, known[(known["sensor"] == sensor) & known["dataset"].isin(names)], names)
             ax.hlines(number, 0.55, 2.45, color="black", lw=2, zorder=4)
-            # in the column of the level low, where gains are small: beside the bar, points would lie under the words
+            # left of the bar: above it, points of high and extreme lie under the words
             ax.text(0.5, number, f"abstract:\nup to +{number:.2f}", ha="right", va="center", fontsize=8.5)
             ax.set_title(f"{'RGB' if colour == 'rgb' else colour} images, {sensor}", fontsize=9.5)
         line[0].set_ylabel("ALCL minus its rival,\nrestored accuracy in points")
