@@ -137,8 +137,10 @@ save(report.medians_figure(medians, "unclipped"), "fig06b_unclipped", **source)
 by_psnr = medians[medians["measure"] == "psnr"].pivot(
     index=["sensor", "dataset", "level"], columns="method", values="median"
 )[["noisy_images", "gcl_kept", "alcl"]]
-assert (by_psnr["alcl"] > by_psnr["noisy_images"])[by_psnr["noisy_images"].notna()].all()
-by_psnr[by_psnr["gcl_kept"] < by_psnr["noisy_images"]].rename(columns=NAMES).round(2)
+failed = by_psnr[by_psnr["gcl_kept"] < by_psnr["noisy_images"]]
+assert len(failed)
+assert not (by_psnr["alcl"] <= by_psnr["noisy_images"]).any()
+failed.rename(columns=NAMES).round(2)
 
 # %% [markdown]
 # At high noise, all methods:

@@ -189,8 +189,6 @@ def _draw_gains(ax: Axes, part: pd.DataFrame, names: Sequence[str]) -> None:
 def in_short(compared: pd.DataFrame) -> str:
     """What notebook 06 says first: counts and spans of ALCL's differences from MSE and tuned GCL, per measure."""
     known = compared[compared["difference"].notna()]
-    if not len(known):
-        return "**So far** no condition is run."
     keys = ["sensor", "level", "dataset"]
     parts, all_run = [], True
     for rival, name in (("mse", "MSE"), ("gcl", "GCL tuned by an oracle")):

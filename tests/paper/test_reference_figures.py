@@ -81,7 +81,7 @@ def test_differences_are_counted_where_they_are_significant():
 def test_nothing_can_be_drawn_and_said():
     nothing = differences({})
     assert title(report.differences_figure(nothing)) == "ALCL minus its rivals: nothing is run yet"
-    assert report.in_short(nothing) == "**So far** no condition is run."
+    assert report.in_short(nothing) == "**So far** neither MSE nor tuned GCL is run in any condition."
 
 
 def test_the_headline_has_gains_and_the_abstracts_numbers():
