@@ -375,7 +375,7 @@ goal.summary(milder).drop(columns="rival").set_index(["method", "measure"])
 # %% [markdown]
 # A cap has its price there. At low, ALCL's shape climbs from 2 to 2.8 or 2.9 and still rises as training ends. The
 # last round's settings keep it at 2 or below. On gray images they are surely behind in PSNR by more than 0.1 dB, all of
-# them (0.2 to 0.8 dB); the first round's contaminated loss, its shape free, is not.
+# them (0.17 to 0.83 dB); the first round's contaminated loss, its shape free, is not.
 
 # %%
 milder = milder[milder["difference"].notna()]

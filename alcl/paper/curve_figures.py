@@ -198,8 +198,9 @@ def _own(table: pd.DataFrame) -> pd.DataFrame:
 
 def draw_effects(specs: Specifications) -> Figure:
     """ALCL's gain in points by sensor and reading, against MSE and GCL (the oracle of the measure), with intervals."""
-    table = specs.table[specs.on_curve() & (specs.table["unit"] == "points")]
-    table = _own(table[table["against"] != "better of both"])
+    points = specs.table["unit"].eq("points") & specs.table["reading"].isin(READINGS)
+    declared = _own(specs.table[points & specs.table["against"].ne("better of both")])
+    table = declared[specs.on_curve()[declared.index]]
     limits = _limits(table[["low", "high"]].to_numpy(), ())
 
     def draw(ax: Axes, y: float, row: pd.Series, look: dict) -> None:
@@ -217,8 +218,9 @@ def draw_effects(specs: Specifications) -> Figure:
     known = "restored" in medians and len(on_codes)
     message = "Gains by reading and sensor: nothing can be compared yet"
     if known:
+        which = "" if len(table) == len(declared) else " in what is run"
         message = (
-            f"Median gain over MSE in what is run: {medians['restored']:+.1f} points on reconstructions, "
+            f"Median gain over MSE{which}: {medians['restored']:+.1f} points on reconstructions, "
             f"{on_codes.min():+.1f} to {on_codes.max():+.1f} on codes"
         )
     headline(figure, message)

@@ -1,6 +1,7 @@
 """What is said of the multiverse: numbers on the curve, verdicts, sentences, figures; with all, some and no runs."""
 
 import itertools
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -227,6 +228,16 @@ def test_the_figures_show_the_numbers_of_the_table(worlds):
     lines = [line.get_ydata()[0] for line in figure.axes[0].lines]
     assert set(claimed().values()) <= set(lines)
     plt.close(figure)
+
+
+def test_the_effects_say_that_runs_are_missing_until_none_is(worlds):
+    specs = worlds["half"][1]
+    whole = specs.table.assign(complete=True, estimate=2.0, low=1.0, high=3.0)
+    said = "Median gain over MSE"
+    for rows, words in ((specs.table, f"{said} in what is run: "), (whole, f"{said}: +2.0 points")):
+        figure = curve_figures.draw_effects(replace(specs, table=rows))
+        assert figure.get_suptitle().startswith(words)
+        plt.close(figure)
 
 
 def test_progress_counts_what_is_declared(tmp_path):

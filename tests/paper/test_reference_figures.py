@@ -98,7 +98,8 @@ def test_the_headline_has_gains_and_the_abstracts_numbers():
     ]
     assert faces == [{30.0: to_hex(COLORS["mse"])}, {-2.0: "#ffffff"}]
     texts = [text.get_text() for text in gray.texts]
-    assert texts == ["not run", "not run", "abstract:\nup to +4.75"]  # at low and extreme
+    assert texts == ["not run", "not run"]  # at low and extreme
+    assert figure.legends[0].get_texts()[-1].get_text() == "abstract: up to\n+4.75 gray, +4.51 RGB"
     assert title(report.headline_figure(table[:0], {"gray": 4.75, "rgb": 4.51})) == "No gain is measured yet"
 
 
