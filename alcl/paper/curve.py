@@ -289,10 +289,14 @@ def answer(specs: Specifications, tests: pd.DataFrame | None = None) -> str:
     gray, rgb = claimed().values()
     numbers = f"+{gray:g} (gray) and +{rgb:g} (RGB)"
     if yes + no:
-        readings = ", ".join(found.loc[found["answer"] == "yes", "reading"].unique())
+        where = [
+            f"{len(part)} against {_NAMES[rival]}: {', '.join(part['reading'].unique())}"
+            for rival, part in found[found["answer"] == "yes"].groupby("against", sort=False)
+        ]
+        rivals = f" ({'; '.join(where)})" if where else ""
         second = (
-            f"{numbers} lie inside the joint intervals, above zero and with PSNR ahead as well, under {yes:,} of the "
-            f"{yes + no:,} choices that are decided{f' ({readings})' if yes else ''}"
+            f"{numbers} lie inside joint intervals above zero, with PSNR ahead as well, under {yes:,} of the "
+            f"{yes + no:,} decided choices{rivals}"
         )
     else:
         second = f"Whether {numbers} recur is not decided yet under any choice"
@@ -307,6 +311,7 @@ def answer_from(folder: str | Path) -> str:
     return answer(specifications(observations(records)))
 
 
+_NAMES = {"mse": "MSE", "gcl": "GCL", "better of both": "the better of both"}
 _REST = {"not yet measured": "wait for runs", "too few seeds": "have too few seeds"}
 
 
@@ -317,5 +322,6 @@ def _against(tests: pd.DataFrame, rival: str) -> str:
         return ""
     share, median = part.loc["share positive", "observed"], part.loc["median"]
     p = min(1.0, 2 * min(median["p_ahead"], median["p_behind"]))
-    name = {"mse": "MSE", "gcl": "GCL"}[rival]
-    return f"that of {name} in {100 * share:.0f} % (median {median['observed']:+.2f} points, joint p = {p:.2g})"
+    return (
+        f"that of {_NAMES[rival]} in {100 * share:.0f} % (median {median['observed']:+.2f} points, joint p = {p:.2g})"
+    )

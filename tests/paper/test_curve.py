@@ -1,6 +1,7 @@
 """What is said of the multiverse: numbers on the curve, verdicts, sentences, figures; with all, some and no runs."""
 
 import itertools
+import re
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -188,8 +189,13 @@ def test_sentences_are_right_with_any_set_of_runs(worlds):
     assert "MSE in 100 %" in texts["all"]
     assert "joint p = 0.002" in texts["all"]  # the least that ten seeds can give: 2 of 1,024
     answers = both_numbers(worlds["all"][1].table)["answer"].value_counts()
-    assert f"under {answers['yes']} of the {choices['clipped']} choices that are decided" in texts["all"]
-    assert answers["yes"] > 0
+    assert f"under {answers['yes']} of the {choices['clipped']} decided choices (" in texts["all"]
+    # whom they recur against: MSE has one choice where GCL has one a rule
+    by_rival = {name: int(n) for n, name in re.findall(r"(\d+) against ([^:]+): ", texts["all"])}
+    assert sum(by_rival.values()) == answers["yes"] > 0
+    assert list(by_rival) == ["MSE", "GCL", "the better of both"]
+    assert by_rival["MSE"] < by_rival["GCL"]
+    assert " against " not in texts["none"]
     assert answer(worlds["half"][1], joint_tests(worlds["half"][1])) == texts["half"]
 
 
