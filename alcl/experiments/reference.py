@@ -46,6 +46,7 @@ __all__ = [
     "conditions",
     "coverage",
     "longer",
+    "longer_alcl",
     "medians",
     "observe",
     "pairs",
@@ -185,6 +186,28 @@ def longer(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             rows.append([condition.sensor, condition.level, condition.dataset, rival, usual, step.epochs, *found])
     names = ["rival", "epochs", "longer_epochs", "difference", "longer_difference"]
     return pd.DataFrame(rows, columns=[*CONDITION, *names])
+
+
+def longer_alcl(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """ALCL itself in the comparisons of `longer`: medians over their seeds, a row a length that has all its runs.
+
+    records: of the multiverse's stores. Columns: sensor, level, dataset, epochs, psnr, ssim and restored (dB,
+    hundredths, points), alpha and beta (as training ends); a measure that is not finite does not count.
+    """
+    there, rows = {record["digest"]: record for record in records}, []
+    for step in (step for step in declared() if step.epochs is not None):
+        runs = [step.condition.run("alcl", seed) for seed in step.seeds]
+        for epochs in (runs[0].epochs, step.epochs):
+            found = [there.get(replace(run, epochs=epochs).digest) for run in runs]
+            if None in found:
+                continue
+            values = pd.DataFrame([record["metrics"] for record in found], columns=[*MEASURES], dtype=float).mul(
+                MEASURES
+            )
+            ends = [np.median([record["history"][name][-1] for record in found]) for name in ("alpha", "beta")]
+            key = [step.condition.sensor, step.condition.level, step.condition.dataset]
+            rows.append([*key, epochs, *values.median(), *ends])
+    return pd.DataFrame(rows, columns=[*CONDITION, "epochs", *MEASURES, "alpha", "beta"])
 
 
 def _median_gap(values: Mapping[str, float | None], ours: Sequence[Run], theirs: Sequence[Run], epochs: int) -> float:

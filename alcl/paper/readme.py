@@ -121,7 +121,7 @@ def verdict(ledger: pd.DataFrame, bench: Mapping[str, Any] | None = None) -> str
 def multiverse(folder: Path) -> str:
     """What all readings of the abstract say together, in two sentences."""
     sentences = answer_from(folder)
-    far = ", so far" if "wait for runs" in sentences else ""
+    far = "" if sentences.startswith("Of all ") else ", so far"  # "too few seeds" can be all that is left to wait for
     return f"**Under every reading{far}** (notebook 12): {sentences[0].lower()}{sentences[1:]}"
 
 

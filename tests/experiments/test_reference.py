@@ -1,5 +1,7 @@
 """The reference's tables on numbers with known answers, and on no records at all."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -146,3 +148,21 @@ def test_longer_training_is_compared_at_both_lengths():
     assert row(table, sensor=step.condition.sensor, rival="l1")["longer_difference"] == np.inf
     assert np.isnan(row(table, sensor=step.condition.sensor, rival="gcl")["difference"])
     assert table[table["sensor"] == other.condition.sensor]["difference"].isna().all()
+
+
+def test_alcl_itself_is_told_at_the_lengths_that_are_run():
+    step = next(step for step in multiverse.declared() if step.epochs is not None)
+    ends, records = {20: (2.8, 0.12), 60: (2.0, 0.01)}, []
+    for (epochs, (alpha, beta)), seed in itertools.product(ends.items(), FEW):
+        metrics = {"psnr": None if seed == FEW[0] else epochs + seed, "ssim": 0.5, "restored": 0.9}
+        digest = step.condition.run("alcl", seed, epochs=epochs).digest
+        history = {"alpha": [2.0, alpha], "beta": [0.5, beta + seed]}
+        records.append({"digest": digest, "metrics": metrics, "history": history})
+    table = reference.longer_alcl(records)
+    assert table["epochs"].tolist() == [20, 60]
+    assert set(table["sensor"]) == {step.condition.sensor}
+    assert table[["psnr", "ssim", "restored", "alpha", "beta"]].to_numpy() == pytest.approx(
+        np.array([[22.5, 50, 90, 2.8, 2.12], [62.5, 50, 90, 2.0, 2.01]])
+    )
+    assert reference.longer_alcl(records[:-1])["epochs"].tolist() == [20]
+    assert reference.longer_alcl([]).empty

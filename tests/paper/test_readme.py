@@ -43,6 +43,10 @@ def test_missing_markers_are_an_error():
             "**Under every reading, so far** (notebook 12): none of 3 is",
         ),
         (
+            "Of the 2 complete ones of 3 none. 1 more has too few seeds.",
+            "**Under every reading, so far** (notebook 12): of the 2",
+        ),
+        (
             "Of all 3 none. Never.",
             "**Under every reading** (notebook 12): of all 3 none.",
         ),
