@@ -239,20 +239,20 @@ if len(less):
 # %%
 longer = reference.longer(every)
 save(longer, "table06f_longer", **source)
-others = longer.query("sensor == 'clipped' and rival != 'alcl_kappa'")
-assert not (others["longer_difference"] > others["difference"]).any()
+others = longer[longer["rival"] != "alcl_kappa"]
+assert (others["longer_difference"] < others["difference"] - 0.5).all()
 longer.replace({"rival": NAMES}).round(3)
 
 # %% [markdown]
-# No: on clipped images ALCL loses ground. Its scale falls from 0.12 to 0.012, towards the targets that clipping makes
-# exact ([notebook 11](11_sensor.ipynb)); PSNR falls with it, SSIM rises.
+# No: all but ALCL with κ learned gain on it. Its scale falls from 0.12 to 0.024, clipped to 0.012: what is still wrong
+# counts as an outlier. SSIM rises.
 
 # %%
 own = reference.longer_alcl(every)
 save(own, "table06h_longer_alcl", **source)
-change = own[own["sensor"] == "clipped"].select_dtypes(float).diff()[1:]
-assert not (change["psnr"] >= 0).any()
-assert not (change["ssim"] < 10).any()
+change = own.groupby("sensor")[["ssim", "beta"]].agg(["first", "last"])
+assert (change["ssim", "last"] > change["ssim", "first"] + 0.5).all()
+assert (change["beta", "last"] < change["beta", "first"] / 5).all()
 own.round(3)
 
 # %% [markdown]
