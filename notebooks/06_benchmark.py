@@ -188,7 +188,7 @@ worst.drop(columns="p").sort_values(["measure", "difference"]).round(3).reset_in
 
 # %% [markdown]
 # On gray images at high noise clipping costs ALCL SSIM beside tuned GCL: what a sensor has cut off says only
-# "here or beyond", and ALCL's likelihood does not know it. At extreme noise it is behind whatever the sensor.
+# "here or beyond", and ALCL's likelihood does not know it. At extreme noise SSIM is behind for both sensors.
 # [Notebook 11](11_sensor.ipynb) has losses that know of both, and [notebook 12](12_multiverse.ipynb), Section 6, their
 # results in these conditions. Appendix [A5_benchmark](A5_benchmark.ipynb) finds the second cause, on digits: at extreme
 # noise impulses keep some of ALCL's pull, and none of a tuned kernel's.
