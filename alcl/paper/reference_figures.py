@@ -144,7 +144,7 @@ def headline_figure(compared: pd.DataFrame, claimed: Mapping[str, float]) -> Fig
         for ax, (colour, number) in zip(line, claimed.items(), strict=True):
             names = [name for name in SETS if ("gray" if len(DATASETS[name].image_shape) == 2 else "rgb") == colour]
             _draw_gains(ax, known[(known["sensor"] == sensor) & known["dataset"].isin(names)], names)
-            ax.hlines(number, 0.55, 2.45, color="black", lw=2, zorder=4)
+            ax.hlines(number, 0.55, 2.45, color="black", lw=2, zorder=1.5)
             ax.set_title(f"{'RGB' if colour == 'rgb' else colour} images, {sensor}", fontsize=9.5)
         line[0].set_ylabel("ALCL minus its rival,\nrestored accuracy in points")
     handles = [

@@ -85,6 +85,17 @@ def test_what_is_said_of_when_not_to_use_it():
     # little noise: MSE reconstructs MNIST better; extreme: tuned correntropy reconstructs better, everywhere
     assert [behind("mse", "psnr", dataset="mnist", level=level) for level in ("none", "low")] == [(1, 1), (1, 1)]
     assert behind("gcl", "psnr", level="extreme") == (4, 4)
+    # and the baseline PCA, colour images better than every loss of the reference, in PSNR and SSIM
+    medians = pd.read_csv(readme.ROOT / "paper_figures" / "table06c_medians.csv")
+    medians = medians[(medians["level"] == "low") & medians["dataset"].isin(["cifar10", "gtsrb"])]
+    for measure in ("psnr", "ssim"):
+        wide = medians[medians["measure"] == measure].pivot(
+            index=["sensor", "dataset"], columns="method", values="median"
+        )
+        losses = wide.drop(columns=["pca", "noisy_images", "untrained"], errors="ignore")
+        assert wide.shape[0] == 4
+        assert {"mse", "gcl", "l1", "alcl"} <= set(losses.columns)
+        assert (wide["pca"] > losses.max(axis=1)).all()
     # and what appendix A5 says first: MSE is beaten at high and extreme noise
     for measure in ("accuracy", "psnr"):
         table = paired_differences(frame, "alcl", "mse", measure)
