@@ -17,7 +17,7 @@
 #
 # Does ALCL beat MSE, and a correntropy loss that was tuned as well as it can be? This report is drawn from the
 # *records*: one line for every training run ever made, good or bad. Two cameras, three levels of noise, four
-# data sets, ten seeds, measures that answer to the loss. Not all is run yet; what is has every declared seed.
+# data sets, ten seeds, measures that answer to the loss.
 #
 # **What you will do.** Read the reference condition by condition: which measure answers to the loss, medians, paired
 # differences, and where ALCL falls behind.
@@ -259,6 +259,6 @@ own.round(3)
 # ## What to take away
 #
 # - A measure that does not answer to the loss cannot tell losses apart. PSNR, SSIM and restored accuracy do answer.
-# - No condition is left out: `python -m alcl.experiments multiverse` runs those that are not run yet.
+# - No condition is left out: those in which ALCL is behind stand in the same tables.
 # - The first grid, with five levels and a linear probe, and what tuning, variance and time cost there, are in
 #   [A5_benchmark](A5_benchmark.ipynb). The abstract's claims are decided in [notebook 07](07_figures.ipynb).
