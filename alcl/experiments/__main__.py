@@ -5,6 +5,7 @@
     python -m alcl.experiments multiverse                   every reading of the abstract; --list prints what there is
     python -m alcl.experiments sensor                       its conditions with censored and contaminated losses
     python -m alcl.experiments worth                        what there is to win; wrong starts; drift
+    python -m alcl.experiments edge                         beyond the edge of the grid that GCL is tuned on
     python -m alcl.experiments labels | inputs              the neighbours, notebooks 08 and 09
     python -m alcl.experiments curvature                    two studies beside notebook 09
 
@@ -18,13 +19,14 @@ import sys
 from collections.abc import Sequence
 
 from ..related import input_runs, input_studies, label_runs
-from . import multiverse, protocol, sensor_runs, studies, worth_runs
+from . import edge_runs, multiverse, protocol, sensor_runs, studies, worth_runs
 
 COMMANDS = {
     "studies": studies.main,
     "multiverse": multiverse.main,
     "sensor": sensor_runs.main,
     "worth": worth_runs.main,
+    "edge": edge_runs.main,
     "labels": label_runs.main,
     "inputs": input_runs.main,
     "curvature": input_studies.main,

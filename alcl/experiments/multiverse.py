@@ -230,7 +230,11 @@ def setting_of(rule: str, records: Records, condition: Condition) -> Setting:
         return setting_of(
             "one", records, replace(condition, level="high" if condition.level == KEPT_LEVEL else KEPT_LEVEL)
         )
-    table = scores(records, condition, finalists(records, condition), TUNING_SEEDS)
+    return choose(rule, scores(records, condition, finalists(records, condition), TUNING_SEEDS))
+
+
+def choose(rule: str, table: Mapping[Setting, Mapping[str, float]]) -> Setting:
+    """The setting that a rule of `TUNED` takes from these `scores`."""
     if rule == "alpha2":
         table = {setting: row for setting, row in table.items() if setting[0] == 2.0}
     return _best(table, {"alpha2": "one"}.get(rule, rule.removeprefix("oracle_")), 1)[0]
