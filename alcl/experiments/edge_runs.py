@@ -129,7 +129,8 @@ def choices(records: Records, conditions: Iterable[Condition] | None = None) -> 
 
     records: of the multiverse's stores and `edge_store`. Columns: sensor, level, dataset, rule, alpha, beta (of the
     grid), new_alpha, new_beta, end: "inside" (not on an edge), "holds" (it is better than what lies beyond), "moves"
-    (what lies further beyond is worse again), "on the edge" (still, after all rounds), "not run".
+    (to a setting beyond, and what lies further out is worse again), "moves inside" (to another setting of the grid, by
+    mean ranks among more settings), "on the edge" (still, after all rounds), "not run".
     """
     rows = []
     for condition in asked() if conditions is None else conditions:
@@ -141,8 +142,9 @@ def choices(records: Records, conditions: Iterable[Condition] | None = None) -> 
         done = _recorded(own, condition, beyond)
         for rule, setting in rounds[0].items():
             new = rounds[-1][rule]
-            outer = [step for step in outward(new) if step not in beyond]
-            end = "on the edge" if outer else "moves" if new != setting else "holds" if on_edge(setting) else "inside"
+            tried = all(step in beyond for step in outward(new))
+            moves = "moves" if new in beyond else "moves inside"
+            end = "on the edge" if not tried else moves if new != setting else "holds" if on_edge(new) else "inside"
             end = end if done or end == "inside" else "not run"
             rows.append([condition.sensor, condition.level, condition.dataset, rule, *setting, *new, end])
     names = ["sensor", "level", "dataset", "rule", "alpha", "beta", "new_alpha", "new_beta", "end"]

@@ -69,6 +69,17 @@ def test_a_choice_on_the_edge_is_followed_until_it_turns_back(best, grid, new, e
     assert row(walked(best), "oracle_restored")["end"] == "inside"
 
 
+def test_mean_ranks_among_more_settings_may_choose_another_of_the_grid(monkeypatch):
+    best = INSIDE | {"psnr": (1.0, 9.0)}
+    plain = edge_runs.choose
+    monkeypatch.setattr(
+        edge_runs, "choose", lambda rule, t: (2.0, 0.5) if rule == "one" and (1.0, 32.0) in t else plain(rule, t)
+    )
+    found = row(walked(best), "one")
+    assert found["end"] == "moves inside"
+    assert (found["new_alpha"], found["new_beta"]) == (2.0, 0.5)
+
+
 def test_every_round_is_named_as_missing_until_it_is_recorded():
     best = INSIDE | {"psnr": (1.0, 1e4)}
     with pytest.raises(LookupError, match="not recorded"):
