@@ -3,11 +3,12 @@
 The multiverse's grid was widened once, by a ring. Of the 252 choices that its rules had made in 36 of its 48 conditions
 when this was declared, 67 lay on that ring, most of them at the scale 8. There GCL is nearly |e|^alpha, its limit for
 large scales, and little new can come; but that was argued and not run. So the grid goes on where a choice lies on its
-edge, and nowhere else, until the choice turns back:
+edge, and nowhere else, until the choice turns back.
 
+The walk
     step        from a choice on an edge one further out: scale times 4 or half of it, shape doubled or halved
     round       all settings one step beyond the rules' choices, at the three tuning seeds, judged on validation images;
-                every rule then chooses among finalists and all of these. At most `ROUNDS` rounds (the scale 8 becomes
+                every rule then chooses among finalists and all of these. At most ROUNDS rounds (the scale 8 becomes
                 128, the shape 8 becomes 32).
     evaluation  where a rule that the multiverse evaluates chose beyond the grid: the new setting, with the seeds of the
                 condition, beside what the multiverse has

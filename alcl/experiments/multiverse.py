@@ -23,7 +23,8 @@ beta = 4 in 13 (6 at a corner). So alpha goes on to 0.5 and 8 and beta to 8. Bey
 above the residuals GCL is |e|^alpha (MSE at alpha = 2, L1 at 1), for beta far below them its gradient vanishes and the
 network stays as it was, which is the baseline "untrained". Every setting has one tuning seed; the best by any criterion
 are finalists and have two more (a race, as successive halving is), and each rule chooses among all finalists by its
-mean over three. (Where settings are so close that one seed misses the best, it matters little which is chosen.)
+mean over three. (Where settings are so close that one seed misses the best, it matters little which is chosen.) What
+lies beyond the ring was run later, where a choice lies on it: `edge_runs`.
 
 Size. The two headline sensors have ten seeds at the two levels, the others five; low and extreme have five at first and
 the other five at the very end. Methods beside the point and baselines without a network have five (`few`).
