@@ -77,7 +77,7 @@ Markdown(report.in_short(compared))
 # > **Our choice: how GCL is tuned.** "Optimally tuned" is taken at its word. "GCL (oracle)" has, in each condition, the
 # > best setting of a grid of 31 by the *measure itself* on *clean validation images*, which no user of noisy data has;
 # > one setting by PSNR serves PSNR and SSIM. The grid at one seed names finalists, three seeds decide among them.
-# > ([Notebook 12](12_multiverse.ipynb), Section 7: it is wide enough.)
+# > (Is it wide enough? [Notebook 12](12_multiverse.ipynb), Section 7.)
 # > Beside it: one setting for all measures; the best by *noisy* validation images, as a user must tune; "GCL (kept)",
 # > tuned so at the level between moderate and high and then used everywhere; and a public default.
 #

@@ -45,9 +45,11 @@ records = None  # folder of the recorded runs, one file a data set; None: paper_
 # %% tags=["hide-input"]
 import numpy as np
 import pandas as pd
+import torch
 from IPython.display import Markdown
 
 # %% tags=["hide-input"]
+from alcl.catalogue import make_loss
 from alcl.experiments import edge_runs, goal, sensor_runs
 from alcl.experiments.multiverse import HEADLINE_SENSORS, LEVELS, SETS
 from alcl.experiments.readings import READINGS
@@ -422,6 +424,15 @@ assert (still["new_alpha"].eq(32) | (still["new_alpha"].eq(1) & still["new_beta"
 on_edge = [bool(edge_runs.outward(setting)) for setting in zip(choices["alpha"], choices["beta"], strict=True)]
 assert not on_edge or 0.2 < np.mean(on_edge) < 0.3
 choices.groupby(["rule", "end"]).size().unstack(fill_value=0)
+
+# %% tags=["hide-input"]
+error = torch.tensor([0.1, 0.4, 0.6, 1.0])
+l1, box = (
+    make_loss("gcl", **limit, reduction="none")(error, error * 0)
+    for limit in ({"alpha": 1, "beta": 128}, {"alpha": 32, "beta": 0.5})
+)
+torch.testing.assert_close(l1 / l1[-1], error, rtol=0.01, atol=0)
+torch.testing.assert_close(box / box[-1], torch.tensor([0.0, 0.0, 1.0, 1.0]), rtol=0.01, atol=0.01)
 
 # %% [markdown]
 # GCL beyond the grid minus GCL on it (`gain`), and ALCL minus GCL on the grid (`alcl`) and beyond it (`beyond`), on

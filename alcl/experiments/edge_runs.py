@@ -51,6 +51,7 @@ from .multiverse import (
 from .readings import CODE_READINGS
 from .reconstruction import Run
 from .records import RecordStore
+from .specification import measured
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -79,11 +80,11 @@ def outward(setting: Setting) -> list[Setting]:
     return [(alpha * STEPS[side][0], beta * STEPS[side][1]) for side in on_edge(setting)]
 
 
-def walk(records: Records, condition: Condition) -> tuple[list[dict[str, Setting]], list[Setting]]:
-    """The rules' choices, from the grid's on round by round as far as recorded, and all settings beyond it so far.
+def walk(records: Records, condition: Condition) -> tuple[list[dict[str, Setting]], list[Setting], bool]:
+    """The rules' choices, from the grid's on round by round as far as recorded; all settings beyond it so far; whether
+    all rounds are recorded.
 
-    The last settings are those of the next round, if one is not recorded yet. Raises LookupError while the grid's
-    tuning is not.
+    If not, the last settings are those of the next round. Raises LookupError while the grid's tuning is not recorded.
     """
     grid, beyond = finalists(records, condition), []
     rounds = [_choices(records, condition, grid)]
@@ -95,8 +96,8 @@ def walk(records: Records, condition: Condition) -> tuple[list[dict[str, Setting
         try:
             rounds.append(_choices(records, condition, [*grid, *beyond]))
         except LookupError:
-            break
-    return rounds, beyond
+            return rounds, beyond, False
+    return rounds, beyond, True
 
 
 def _choices(records: Records, condition: Condition, settings: Sequence[Setting]) -> dict[str, Setting]:
@@ -113,8 +114,9 @@ def tuning_runs(records: Records, condition: Condition) -> list[Run]:
 
 def evaluation_runs(records: Records, condition: Condition) -> list[Run]:
     """What rules chose beyond the grid, at the seeds of the condition. Raises LookupError while a round is missing."""
-    rounds, beyond = walk(records, condition)
-    scores(records, condition, beyond, TUNING_SEEDS)  # raises if the last round is not recorded
+    rounds, _, done = walk(records, condition)
+    if not done:
+        raise LookupError(f"a round of {condition.dataset}/{condition.sensor}/{condition.level} is not recorded")
     moved = {rule: rounds[-1][rule] for rule in rounds[0] if rounds[-1][rule] != rounds[0][rule]}
     runs = [condition.gcl(moved[r], seed) for r, seeds in asked()[condition].items() if r in moved for seed in seeds]
     return list({run.digest: run for run in runs}.values())
@@ -137,10 +139,9 @@ def choices(records: Records, conditions: Iterable[Condition] | None = None) -> 
     for condition in asked() if conditions is None else conditions:
         own = _own(records, condition)
         try:
-            rounds, beyond = walk(own, condition)
+            rounds, beyond, done = walk(own, condition)
         except LookupError:
             continue
-        done = _recorded(own, condition, beyond)
         for rule, setting in rounds[0].items():
             new = rounds[-1][rule]
             tried = all(step in beyond for step in outward(new))
@@ -176,7 +177,7 @@ def changes(records: Records) -> pd.DataFrame:
                 pairs = ((new, old), (alcl, old), (alcl, new))
                 found = [value for pair in pairs for value in _median(differences(*pair))]
                 own = rule.removeprefix("oracle_") in (measure, "one", "alpha2")
-                rows.append([*table.loc[rule, ["sensor", "level", "dataset"]], rule, measure, own, len(seeds), *found])
+                rows.append([*chosen[["sensor", "level", "dataset"]], rule, measure, own, len(seeds), *found])
     found = [f"{name}{end}" for name in ("gain", "alcl", "beyond") for end in ("", "_low", "_high")]
     return pd.DataFrame(rows, columns=["sensor", "level", "dataset", "rule", "measure", "own", "seeds", *found])
 
@@ -185,19 +186,8 @@ def _own(records: Records, condition: Condition) -> list[Mapping[str, Any]]:
     return [record for record in records if record["config"]["dataset"] == condition.dataset]
 
 
-def _recorded(records: Records, condition: Condition, settings: Sequence[Setting]) -> bool:
-    try:
-        scores(records, condition, settings, TUNING_SEEDS)
-    except LookupError:
-        return False
-    return True
-
-
 def _value(metrics: Mapping[str, float | None] | None, measure: str) -> float:
-    if metrics is None:
-        return math.nan
-    values = [metrics[name] for name in (CODE_READINGS if measure == "codes" else (measure,))]
-    return -math.inf if None in values else float(np.mean(values))
+    return float(np.mean([measured(metrics, name) for name in (CODE_READINGS if measure == "codes" else (measure,))]))
 
 
 def _median(gaps: np.ndarray) -> tuple[float, float, float]:

@@ -72,6 +72,7 @@ __all__ = [
     "exchanges",
     "interval_rank",
     "joint_tests",
+    "measured",
     "observations",
     "read_records",
     "specifications",
@@ -154,7 +155,7 @@ def observations(records: Iterable[Mapping[str, Any]], conditions: Iterable[Cond
                 found = metrics.get(digest)
                 missing = "tuning" if undecided else "run" if found is None else ""
                 key = (condition.sensor, condition.level, condition.dataset, method, seed)
-                rows += [(*key, measure, _value(found, measure), digest, missing) for measure in MEASURES]
+                rows += [(*key, measure, measured(found, measure), digest, missing) for measure in MEASURES]
     return pd.DataFrame(rows, columns=[*CONDITION, "method", "seed", "measure", "value", "digest", "missing"])
 
 
@@ -163,7 +164,8 @@ def _digest(condition: Condition, method: str, setting: Setting | None, seed: in
     return (condition.run(method, seed) if setting is None else condition.gcl(setting, seed)).digest
 
 
-def _value(metrics: Mapping[str, float | None] | None, measure: str) -> float:
+def measured(metrics: Mapping[str, float | None] | None, measure: str) -> float:
+    """A measure of a run: NaN if the run is not there, -inf if the measure is not finite."""
     if metrics is None:
         return math.nan
     value = metrics.get(measure)
