@@ -66,9 +66,11 @@ def test_the_first_example_prints_what_the_text_says():
     example = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
     done = subprocess.run([sys.executable, "-c", example], cwd=readme.ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    said = re.search(r"prints an error of (\S+) for MSE and (\S+) for ALCL", text).groups()
-    printed = re.findall(r"(?:MSE: |ALCL:) (\S+)", done.stdout)
-    assert tuple(f"{float(x):.2f}" for x in printed) == said
+    mse, about = re.search(r"prints errors of (\S+) for MSE, about (\S+) for ALCL", text).groups()
+    printed = dict(re.findall(r"(MSE|ALCL): +(\S+)", done.stdout))
+    assert f"{float(printed['MSE']):.2f}" == mse
+    # Where training ends depends on how a processor rounds: 24 perturbations of 1e-6 gave 0.046 to 0.065.
+    assert float(printed["ALCL"]) == pytest.approx(float(about), rel=0.4)
 
 
 def test_what_is_said_of_when_not_to_use_it():
@@ -137,11 +139,15 @@ def test_the_verdict_has_the_main_rows_in_few_words():
 def test_restored_accuracy_counts_what_is_significant_and_answers_more_to_the_loss_than_the_probe(tmp_path):
     rows = [("mse", 2.0, 0.01), ("mse", -1.0, 0.04), ("mse", 3.0, 0.05), ("mse", 9.0, 0.06), ("mse", 1.0, None)]
     rows += [("gcl", -1.0, 0.001), ("gcl", -2.0, 0.02), ("l1", 1.0, 0.01)]
+    rows += [("noisy_images", 1.0, 0.2), ("noisy_images", 2.0, 0.9), ("noisy_images", -1.0, 0.2)]
     table = pd.DataFrame([("restored", *row) for row in rows] + [("psnr", "gcl", 1.0, 0.01)])
     table.columns = ["measure", "rival", "difference", "p_holm"]
     table.to_csv(tmp_path / "table06d_differences.csv", index=False)
     text = readme.restored(tmp_path)
-    assert text.endswith("above MSE's in 2, below in 1 of 24 conditions; above tuned GCL's in 0, below in 2.")
+    assert text.endswith(
+        "above MSE's in 2, below in 1 of 24 conditions; tuned GCL's in 0 and 2; the noisy images' own, by medians, in "
+        "2 and 1."
+    )
     shares = pd.read_csv(readme.ROOT / "paper_figures" / "table06b_responds.csv").groupby("measure")["without_mse"]
     assert shares.median()["restored"] > shares.median()["accuracy"] + 0.1
     assert shares.min()["restored"] > shares.min()["accuracy"]

@@ -111,6 +111,11 @@ def test_what_is_said_first_has_the_spans():
         "-2.0 to +3.0 points of accuracy. Above zero ALCL is ahead."
     )
     assert report.in_short(differences({("mnist", "l1"): (3.0, 0.04)})).startswith("**So far** neither MSE nor")
+    table |= {("mnist", "noisy_images"): (-1.0, 0.2), ("gtsrb", "noisy_images"): (2.0, 0.2), ("mnist", "pca"): (0.1, 1)}
+    assert report.in_short(differences(table)) == (
+        f"{text} What it restores is read better than noisy images as they are in 1 of 2, than PCA's reconstructions "
+        "in 1 of 1."
+    )
 
 
 def test_what_is_said_first_is_short_only_when_both_rivals_are_run_everywhere():
