@@ -446,7 +446,7 @@ if len(lost):
     by_scale = pd.DataFrame({m: analysis.tuning_landscape(validation, *at, m).median() for m in MEASURES})
     by_scale.index = [f"GCL, β = {beta:g}" for beta in by_scale.index]
     by_scale.loc[f"ALCL, β = {pd.Series(learned).median():.2f} (learned)"] = [
-        tuning.untuned(validation, *at, m) for m in MEASURES
+        tuning.at_one_setting(validation, *at, m) for m in MEASURES
     ]
     print(", ".join(at), f"| best for accuracy: {by_scale['accuracy'].idxmax()} | PSNR: {by_scale['psnr'].idxmax()}")
     display(by_scale.round(4))

@@ -251,7 +251,7 @@ def run_profile(
                     # one level is the kept one of every other: it is tuned once, also under fresh
                     missing = [c for c in tuning_runs(dataset, at) if c.digest not in tried]
                     work(dataset, missing, f"tuning gcl on {dataset}/{at}")
-                # untuned ALCL beside the tuned grid, on the same validation images
+                # ALCL at its one setting beside the tuned grid, on the same validation images
                 beside = [
                     method_run("alcl", dataset, at, seed, evaluate_on="validation")
                     for at in tuned_at

@@ -1,4 +1,5 @@
-"""What GCL's settings are worth: every run of its tuning beside ALCL, untuned, on the same validation images.
+"""What GCL's settings are worth: every run of its tuning beside ALCL at its one setting (of nine, chosen in
+development), on the same validation images.
 
 Pure functions from records to tables, as in `analysis`. All differences are ALCL minus GCL: above 0, ALCL is ahead.
 """
@@ -16,7 +17,7 @@ from .levels import LEVELS
 from .protocol import KEPT_LEVEL, MEASURES, TUNING_SEEDS, oracle
 from .reconstruction import Run, method_run
 
-__all__ = ["beside_tuning", "chosen", "gaps", "untuned", "wrong_bandwidth"]
+__all__ = ["at_one_setting", "beside_tuning", "chosen", "gaps", "wrong_bandwidth"]
 
 
 def beside_tuning(dataset: str, level: str) -> Run:
@@ -24,7 +25,7 @@ def beside_tuning(dataset: str, level: str) -> Run:
     return method_run("alcl", dataset, level, TUNING_SEEDS[0], evaluate_on="validation")
 
 
-def untuned(records: Iterable[Mapping[str, Any]], dataset: str, level: str, measure: str) -> float | None:
+def at_one_setting(records: Iterable[Mapping[str, Any]], dataset: str, level: str, measure: str) -> float | None:
     """What that run has reached; None if it is not among the records."""
     digest = beside_tuning(dataset, level).digest
     return next((record["metrics"][measure] for record in records if record["digest"] == digest), None)
@@ -34,7 +35,7 @@ def gaps(records: Iterable[Mapping[str, Any]], dataset: str, level: str, measure
     """ALCL minus every setting of GCL, as `analysis.tuning_landscape` has them (index alpha, columns beta), in the
     measure's own unit. Empty where GCL's tuning or ALCL's run is not recorded."""
     records = list(records)
-    value, grid = untuned(records, dataset, level, measure), tuning_landscape(records, dataset, level, measure)
+    value, grid = at_one_setting(records, dataset, level, measure), tuning_landscape(records, dataset, level, measure)
     return grid[:0] if value is None else value - grid
 
 

@@ -5,7 +5,7 @@ from made_records import BEST, record, tuning
 
 from alcl.experiments import analysis
 from alcl.experiments.protocol import GCL_ALPHAS, GCL_BETAS, KEPT_LEVEL, TUNING_SEEDS
-from alcl.experiments.tuning import beside_tuning, chosen, gaps, untuned, wrong_bandwidth
+from alcl.experiments.tuning import at_one_setting, beside_tuning, chosen, gaps, wrong_bandwidth
 
 OURS = {"seed": TUNING_SEEDS[0], "evaluate_on": "validation"}
 
@@ -23,7 +23,7 @@ def test_gaps_are_alcl_minus_every_setting():
     assert found.shape == (len(GCL_ALPHAS), len(GCL_BETAS))
     assert found.loc[BEST["accuracy"]] == pytest.approx(0.7 - grid.loc[BEST["accuracy"]])
     assert found.stack().idxmin() == BEST["accuracy"]
-    assert untuned(records, "digits", "high", "accuracy") == 0.7
+    assert at_one_setting(records, "digits", "high", "accuracy") == 0.7
 
 
 @pytest.mark.parametrize("records", [[], tuning(), [record("alcl", **OURS)]])
