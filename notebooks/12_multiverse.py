@@ -478,6 +478,7 @@ tipped[["gain", "gain_low", "gain_high", "alcl", "beyond", "changed"]]
 # %%
 lacks = curve.lacking(specs.table)
 save(lacks, "table12b_missing", **source)
+print(f"{lacks['specifications'].sum()} of {len(specs.table)} lack runs")
 lacks.groupby(["sensor", "level", "dataset"], sort=False).agg({"specifications": "sum", "missing": "first"})
 
 # %% [markdown]
