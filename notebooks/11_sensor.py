@@ -133,7 +133,8 @@ errors["gcl"] = train(columns, correntropy, steps=1500)
 for name in ("mse", "huber_mad", "welsch_mad"):
     errors[name] = np.repeat(train(wrong, make_loss(name), steps=1500), len(starts))
 
-# %% tags=["nbval-check-output"]
+# %%
+# Printed and not compared: where training fails, its error depends on how a processor rounds. The checks do not.
 table = pd.DataFrame(errors, index=[f"{s:.3g}" for s in starts.tolist()]).rename_axis("start")
 print(table.iloc[::2].round(2).to_string())
 learned, frozen = errors["alcl"], errors["alcl_frozen"]
