@@ -37,6 +37,7 @@ from IPython.display import Markdown, display
 
 # %% tags=["hide-input"]
 from alcl.experiments import reference, worth_runs
+from alcl.experiments.analysis import fewest_seeds
 from alcl.experiments.multiverse import GRID, SETS
 from alcl.experiments.reference import MEASURES
 from alcl.experiments.specification import read_records
@@ -165,7 +166,7 @@ save(report.differences_figure(compared), "fig06c_differences", **source)
 
 # %%
 known = compared[compared["difference"].notna()]
-sure = (known["p_holm"] <= 0.05) | (known["seeds"] < 6)
+sure = (known["p_holm"] <= 0.05) | (known["seeds"] < fewest_seeds(len(reference.conditions())))
 signs = known.assign(conditions=1, ahead=sure & (known["difference"] > 0), behind=sure & (known["difference"] < 0))
 signs["rival"] = pd.Categorical(
     signs["rival"].map(NAMES), [NAMES[name] for name in (*reference.RIVALS, *reference.NO_LOSS)]

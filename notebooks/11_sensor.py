@@ -133,10 +133,13 @@ errors["gcl"] = train(columns, correntropy, steps=1500)
 for name in ("mse", "huber_mad", "welsch_mad"):
     errors[name] = np.repeat(train(wrong, make_loss(name), steps=1500), len(starts))
 
+# %% tags=["nbval-check-output"]
+table = pd.DataFrame(errors, index=[f"{s:.3g}" for s in starts.tolist()]).rename_axis("start").round(2)
+by_rounding = ["alcl_frozen", "gcl"]  # from a narrow start both end where a processor's rounding leads them
+print(table.iloc[::2].drop(columns=by_rounding).to_string())
+
 # %%
-# Printed and not compared: where training fails, its error depends on how a processor rounds. The checks do not.
-table = pd.DataFrame(errors, index=[f"{s:.3g}" for s in starts.tolist()]).rename_axis("start")
-print(table.iloc[::2].round(2).to_string())
+print(table.loc[::2, by_rounding].to_string())
 learned, frozen = errors["alcl"], errors["alcl_frozen"]
 reached = starts.numpy() <= 10
 assert np.ptp(learned[reached]) < 0.01  # from a thousandth to ten: one result

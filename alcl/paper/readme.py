@@ -125,12 +125,16 @@ def restored(folder: Path) -> str:
     table = pd.read_csv(folder / "table06d_differences.csv").query("measure == 'restored'")
     counted = table[(table["p_holm"] <= 0.05) | (table["rival"] == "noisy_images")]
     found = [counted.loc[counted["rival"] == rival, "difference"] for rival in ("mse", "gcl", "noisy_images")]
-    mse, gcl, noisy = (((gaps > 0).sum(), (gaps < 0).sum()) for gaps in found)
+    mse, gcl, noisy = (_ahead_behind(gaps) for gaps in found)
     return (
         "The probe is linear, nothing clipped. *Restored* accuracy, of reconstructions, answers more to the loss: "
         f"above MSE's in {mse[0]}, below in {mse[1]} of {len(reference.conditions())} conditions; tuned GCL's in "
         f"{gcl[0]} and {gcl[1]}; the noisy images' own, by medians, in {noisy[0]} and {noisy[1]}."
     )
+
+
+def _ahead_behind(gaps: pd.Series) -> tuple[int, int]:
+    return int((gaps > 0).sum()), int((gaps < 0).sum())
 
 
 def multiverse(folder: Path) -> str:
@@ -172,7 +176,8 @@ def headline(frame: pd.DataFrame) -> str:
         """For example: ahead in 3, unresolved in 1, behind in 0 (after Holm 2 and 0)."""
         alone = ", ".join(f"{side} in {counts.loc[(measure, rival), side]}" for side in SIDES)
         gaps = sure.loc[(sure["measure"] == measure) & (sure["rival"] == rival), "difference"]
-        return f"{alone} (after Holm {(gaps > 0).sum()} and {(gaps < 0).sum()})"
+        ahead, behind = _ahead_behind(gaps)
+        return f"{alone} (after Holm {ahead} and {behind})"
 
     lines = [
         "| ALCL minus | MSE, accuracy in points | tuned GCL, accuracy | MSE, PSNR in dB | tuned GCL, PSNR |",
@@ -233,7 +238,7 @@ def others(frame: pd.DataFrame) -> str:
             table = paired_differences(frame, "alcl", rival, measure)
             table = table[table["seeds"] >= len(SEEDS)]
             gaps = table.loc[table["p_holm"] <= 0.05, "difference"]
-            ahead, behind = (gaps > 0).sum(), (gaps < 0).sum()
+            ahead, behind = _ahead_behind(gaps)
             counts.append(f"{ahead}, {len(table) - ahead - behind}, {behind}")
         if len(table):
             name = "MSE on clean targets" if rival == "clean" else LABELS[rival]
